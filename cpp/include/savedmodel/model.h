@@ -1,0 +1,57 @@
+#ifndef SAVEDMODEL_MODEL_H_
+#define SAVEDMODEL_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "savedmodel/export.h"
+#include "savedmodel/options.h"
+#include "savedmodel/saved_model.h"
+#include "savedmodel/session.h"
+#include "savedmodel/signature.h"
+
+namespace savedmodel {
+
+struct LoadOptions {
+  // Exactly the tags of one MetaGraph. Absent: {"serve"} if the SavedModel has it, else its
+  // only MetaGraph, else an error that lists the choices.
+  std::optional<std::vector<std::string>> tags;
+  SessionOptions session_options;
+  // Used while loading, and the default of every call.
+  RunOptions run_options;
+  // A number under a directory of versions. Absent: the highest.
+  std::optional<std::int64_t> version;
+};
+
+// A loaded SavedModel. A handle: copies share it. Thread-safe: any number of threads may call
+// its signatures at once.
+class SAVEDMODEL_EXPORT Model {
+ public:
+  // `path`: a SavedModel directory, or a directory of numbered versions. Throws what
+  // LoadSavedModel and ResolveExportDir throw.
+  static Model Load(const std::string& path, const LoadOptions& options = {});
+
+  // Throws InvalidArgument, with the names there are, for an unknown one.
+  Signature signature(const std::string& name) const;
+  // Sorted.
+  std::vector<std::string> signature_names() const;
+
+  const SavedModelBundle& bundle() const;
+  Session session() const;
+
+  // Frees the model's memory once calls under way have returned. Later calls throw
+  // FailedPrecondition. Outputs stay valid. May be repeated.
+  void Close() const;
+
+ private:
+  struct State;
+  explicit Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_MODEL_H_

@@ -1,0 +1,90 @@
+#include "core/runtime.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+
+#include "absl/base/log_severity.h"
+#include "absl/log/globals.h"
+#include "savedmodel/error.h"
+#include "savedmodel/logging.h"
+#include "tensorflow/core/public/session.h"
+
+namespace savedmodel {
+
+namespace {
+
+constexpr char kCcLibrary[] = "libtensorflow_cc.so.2";
+
+std::atomic<bool> forked{false};
+std::atomic<bool> log_level_chosen{false};
+
+void ApplyLogLevel(LogLevel level) {
+  absl::SetMinLogLevel(static_cast<absl::LogSeverityAtLeast>(level));
+}
+
+// Our libtensorflow_framework's folder: the wheel's.
+std::string WheelFolder() {
+  Dl_info info;
+  auto* symbol = static_cast<tensorflow::Session* (*)(const tensorflow::SessionOptions&)>(
+      &tensorflow::NewSession);
+  if (dladdr(reinterpret_cast<void*>(symbol), &info) == 0 || info.dli_fname == nullptr) return {};
+  std::string path = info.dli_fname;
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+void LoadRuntime() {
+  const std::string path = WheelFolder() + kCcLibrary;
+  // Lazily: binding all of its symbols at once takes another tenth of a second.
+  if (dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL) == nullptr) {
+    throw Error(ErrorCode::kNotFound, "cannot load TensorFlow's runtime: " + std::string(dlerror()));
+  }
+  pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
+}
+
+}  // namespace
+
+void SetLogLevel(LogLevel level) {
+  log_level_chosen.store(true);
+  ApplyLogLevel(level);
+}
+
+void PrepareLogging() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // Whoever loaded the runtime before us has chosen its own level.
+    void* loaded = dlopen(kCcLibrary, RTLD_LAZY | RTLD_NOLOAD);
+    if (loaded != nullptr) {
+      dlclose(loaded);
+      return;
+    }
+    if (log_level_chosen.load()) return;
+    const char* level = std::getenv("TF_CPP_MIN_LOG_LEVEL");
+    const bool given = level != nullptr && *level >= '0' && *level <= '3' && level[1] == '\0';
+    ApplyLogLevel(given ? static_cast<LogLevel>(*level - '0') : LogLevel::kFatal);
+  });
+}
+
+void EnsureRuntime() {
+  ThrowIfForked();
+  PrepareLogging();
+  static std::once_flag once;
+  std::call_once(once, LoadRuntime);
+}
+
+bool RuntimeForked() noexcept { return forked.load(std::memory_order_relaxed); }
+
+void ThrowIfForked() {
+  if (RuntimeForked()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "this process was forked after a model had been loaded, and TensorFlow's threads "
+                "do not survive a fork; load models only after forking, or start workers with "
+                "the 'spawn' or 'forkserver' method");
+  }
+}
+
+}  // namespace savedmodel

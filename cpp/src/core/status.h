@@ -1,0 +1,16 @@
+#ifndef SAVEDMODEL_CORE_STATUS_H_
+#define SAVEDMODEL_CORE_STATUS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "savedmodel/error.h"
+
+namespace savedmodel {
+
+// The one way from TensorFlow's status to our exception. `context` goes before the message.
+void ThrowIfError(const absl::Status& status, const std::string& context);
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_CORE_STATUS_H_

@@ -1,0 +1,205 @@
+#include "inspect/meta_graph.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/nearest.h"
+#include "core/status.h"
+#include "core/tensor_access.h"
+#include "tensorflow/cc/saved_model/constants.h"
+#include "tensorflow/cc/saved_model/loader_util.h"
+#include "tensorflow/cc/saved_model/reader.h"
+#include "tensorflow/core/protobuf/fingerprint.pb.h"
+#include "tensorflow/core/protobuf/saved_model.pb.h"
+
+namespace savedmodel {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace tf = tensorflow;
+
+using TagSet = std::set<std::string>;
+
+std::string Braced(const TagSet& tags) {
+  std::string text;
+  for (const std::string& tag : tags) text += (text.empty() ? "" : ", ") + ("'" + tag + "'");
+  return "{" + text + "}";
+}
+
+std::string Braced(const std::vector<TagSet>& tag_sets) {
+  std::string text;
+  for (const TagSet& tags : tag_sets) text += (text.empty() ? "" : ", ") + Braced(tags);
+  return text;
+}
+
+int ChooseMetaGraph(const std::vector<TagSet>& there, const std::string& export_dir,
+                    const std::optional<std::vector<std::string>>& tags) {
+  const TagSet wanted = tags ? TagSet(tags->begin(), tags->end()) : TagSet{"serve"};
+  const auto found = std::find(there.begin(), there.end(), wanted);
+  if (found != there.end()) return static_cast<int>(found - there.begin());
+  if (!tags && there.size() == 1) return 0;
+  if (!tags) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "model '" + export_dir + "' has several MetaGraphs, none with the tag set "
+                "{'serve'}; give the tags of one: " + Braced(there));
+  }
+  throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has no MetaGraph with the tag "
+                                    "set " + Braced(wanted) + "; tag sets there: " +
+                                        Braced(there));
+}
+
+// Calls `add` with the name and spec of the tensor, or of each component of a composite one.
+template <typename Add>
+void ForEachTensor(const std::string& name, const tf::TensorInfo& info,
+                   const std::string& context, const Add& add) {
+  const auto spec = [&](const std::string& component, const std::string& tensor_name, int dtype,
+                        PartialShape shape) {
+    // TF1 graphs list reference variables as outputs; what is fetched is their value.
+    const auto base = static_cast<DataType>(dtype > 100 ? dtype - 100 : dtype);
+    if (!IsValid(base)) {
+      throw Error(ErrorCode::kInvalidArgument, context + " '" + component + "' has dtype " +
+                                                   std::to_string(dtype) +
+                                                   ", which is none of TensorFlow's");
+    }
+    add(component, TensorSpec{tensor_name, base, std::move(shape)});
+  };
+  const std::string named = context + " '" + name + "'";
+  switch (info.encoding_case()) {
+    case tf::TensorInfo::kCooSparse: {
+      // The names and shapes that load_v1_in_v2.py of TensorFlow gives the components.
+      const auto& coo = info.coo_sparse();
+      const PartialShape dense = ToPartialShape(info.tensor_shape(), named);
+      const std::int64_t rank = dense.unknown_rank() ? PartialShape::kUnknownDim
+                                                     : static_cast<std::int64_t>(dense.dims().size());
+      spec(name + "_indices", coo.indices_tensor_name(), tf::DT_INT64,
+           PartialShape({PartialShape::kUnknownDim, rank}));
+      spec(name + "_values", coo.values_tensor_name(), info.dtype(),
+           PartialShape({PartialShape::kUnknownDim}));
+      spec(name + "_dense_shape", coo.dense_shape_tensor_name(), tf::DT_INT64,
+           PartialShape({rank}));
+      break;
+    }
+    case tf::TensorInfo::kCompositeTensor: {
+      int index = 0;
+      for (const tf::TensorInfo& component : info.composite_tensor().components()) {
+        ForEachTensor(name + "_component_" + std::to_string(index++), component, context, add);
+      }
+      break;
+    }
+    default:
+      spec(name, info.name(), info.dtype(), ToPartialShape(info.tensor_shape(), named));
+  }
+}
+
+}  // namespace
+
+PartialShape ToPartialShape(const tf::TensorShapeProto& proto, const std::string& context) {
+  if (proto.unknown_rank()) return PartialShape();
+  Shape dims;
+  for (const auto& dim : proto.dim()) {
+    if (dim.size() < PartialShape::kUnknownDim) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + " has a dimension of size " + std::to_string(dim.size()));
+    }
+    dims.push_back(dim.size());
+  }
+  return PartialShape(std::move(dims));
+}
+
+tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
+                               const std::optional<std::vector<std::string>>& tags) {
+  const std::string context = "model '" + export_dir + "'";
+  tf::SavedModel saved_model;
+  ThrowIfError(tf::ReadSavedModel(export_dir, &saved_model), context);
+  std::vector<TagSet> there;
+  for (const tf::MetaGraphDef& meta_graph : saved_model.meta_graphs()) {
+    const auto& names = meta_graph.meta_info_def().tags();
+    there.emplace_back(names.begin(), names.end());
+  }
+  if (there.empty()) {
+    throw Error(ErrorCode::kDataLoss, context + ": its saved_model.pb holds no MetaGraph");
+  }
+  tf::MetaGraphDef chosen;
+  chosen.Swap(saved_model.mutable_meta_graphs(ChooseMetaGraph(there, export_dir, tags)));
+  return chosen;
+}
+
+std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir,
+                                                   const tf::MetaGraphDef& meta_graph) {
+  std::map<std::string, SignatureDef> signatures;
+  for (const auto& [name, proto] : meta_graph.signature_def()) {
+    if (name == tf::kSavedModelInitOpSignatureKey || name == tf::kSavedModelTrainOpSignatureKey) {
+      continue;
+    }
+    const std::string context = "model '" + export_dir + "', signature '" + name + "'";
+    SignatureDef& signature = signatures[name];
+    signature.method_name = proto.method_name();
+    for (const auto& [input, info] : proto.inputs()) {
+      ForEachTensor(input, info, context + ", input",
+                    [&signature](const std::string& component, TensorSpec spec) {
+                      signature.inputs[component] = std::move(spec);
+                    });
+    }
+    for (const auto& [output, info] : proto.outputs()) {
+      ForEachTensor(output, info, context + ", output",
+                    [&signature](const std::string& component, TensorSpec spec) {
+                      signature.outputs[component] = std::move(spec);
+                    });
+    }
+    for (const auto& [input, value] : proto.defaults()) {
+      tf::Tensor tensor;
+      if (signature.inputs.count(input) == 0 || !tensor.FromProto(value)) {
+        throw Error(ErrorCode::kDataLoss,
+                    context + ": the default value of input '" + input + "' cannot be read");
+      }
+      signature.defaults[input] = TensorAccess::Wrap(std::move(tensor));
+    }
+  }
+  return signatures;
+}
+
+std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir) {
+  const std::string path = (fs::path(export_dir) / tf::kFingerprintFilenamePb).string();
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return std::nullopt;
+  tf::FingerprintDef proto;
+  ThrowIfError(tf::ReadBinaryProto(tf::Env::Default(), path, &proto), "model '" + export_dir + "'");
+  Fingerprint fingerprint;
+  fingerprint.saved_model_checksum = proto.saved_model_checksum();
+  fingerprint.graph_def_program_hash = proto.graph_def_program_hash();
+  fingerprint.signature_def_hash = proto.signature_def_hash();
+  fingerprint.saved_object_graph_hash = proto.saved_object_graph_hash();
+  fingerprint.checkpoint_hash = proto.checkpoint_hash();
+  fingerprint.version_producer = proto.version().producer();
+  fingerprint.uuid = proto.uuid();
+  return fingerprint;
+}
+
+std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
+                                              const tf::MetaGraphDef& meta_graph) {
+  std::vector<tf::AssetFileDef> definitions;
+  ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions),
+               "model '" + export_dir + "', assets");
+  std::map<std::string, std::string> assets;
+  const fs::path folder = fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory);
+  for (const tf::AssetFileDef& definition : definitions) {
+    assets[definition.filename()] = (folder / definition.filename()).string();
+  }
+  return assets;
+}
+
+std::vector<std::string> ReadExtraAssets(const std::string& export_dir) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  const fs::path folder = fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsExtraDirectory);
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->is_regular_file(error)) paths.push_back(it->path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace savedmodel

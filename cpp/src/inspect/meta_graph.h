@@ -1,0 +1,35 @@
+#ifndef SAVEDMODEL_INSPECT_META_GRAPH_H_
+#define SAVEDMODEL_INSPECT_META_GRAPH_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "savedmodel/saved_model.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+
+namespace savedmodel {
+
+// Reads saved_model.pb (or .pbtxt) and takes the MetaGraph with exactly these tags; without
+// tags, LoadOptions::tags says which. Throws NotFound or DataLoss.
+tensorflow::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
+                                       const std::optional<std::vector<std::string>>& tags);
+
+// Signatures without the loader's own init op. Throws InvalidArgument for dtypes and shapes
+// that are none.
+std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir,
+                                                   const tensorflow::MetaGraphDef& meta_graph);
+
+std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir);
+std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
+                                              const tensorflow::MetaGraphDef& meta_graph);
+// Paths of the files under assets.extra/, sorted.
+std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
+
+// A static shape; throws InvalidArgument, after `context`, for one with sizes below -1.
+PartialShape ToPartialShape(const tensorflow::TensorShapeProto& proto, const std::string& context);
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_INSPECT_META_GRAPH_H_

@@ -1,0 +1,40 @@
+#ifndef SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_
+#define SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_
+
+#include <memory>
+#include <string>
+
+#include "savedmodel/options.h"
+#include "tensorflow/cc/saved_model/loader.h"
+
+namespace savedmodel {
+
+// What every handle of one loaded model shares: the way to its session until Close(). Each
+// call holds the session for its own duration, so that closing frees it after the last one.
+class BundleHandle {
+ public:
+  BundleHandle(std::string export_dir, RunOptions run_options,
+               std::shared_ptr<tensorflow::SavedModelBundle> bundle);
+
+  // Throws FailedPrecondition if closed, or in a forked child.
+  std::shared_ptr<tensorflow::SavedModelBundle> Acquire() const;
+  // Null if closed, or in a forked child.
+  std::shared_ptr<tensorflow::SavedModelBundle> TryAcquire() const noexcept;
+  void Close() noexcept;
+
+  const std::string& export_dir() const { return export_dir_; }
+  const RunOptions& run_options() const { return run_options_; }
+  // True if TF1 reference variables are in the graph: these are written in place, also under
+  // a tensor that was fetched before.
+  bool has_ref_variables() const { return has_ref_variables_; }
+
+ private:
+  const std::string export_dir_;
+  const RunOptions run_options_;
+  const bool has_ref_variables_;
+  std::shared_ptr<tensorflow::SavedModelBundle> bundle_;  // by atomic operations only
+};
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_

@@ -1,0 +1,52 @@
+#include "savedmodel/model.h"
+
+#include <map>
+
+#include "core/nearest.h"
+#include "load/load_saved_model.h"
+#include "run/signature_state.h"
+#include "savedmodel/error.h"
+
+namespace savedmodel {
+
+struct Model::State {
+  SavedModelBundle bundle;
+  std::map<std::string, std::shared_ptr<SignatureState>> signatures;
+};
+
+Model Model::Load(const std::string& path, const LoadOptions& options) {
+  const std::string export_dir = ResolveExportDir(path, options.version);
+  State state{LoadMetaGraph(options.session_options, options.run_options, export_dir,
+                            options.tags),
+              {}};
+  for (const auto& [name, definition] : state.bundle.signature_def()) {
+    state.signatures.emplace(name, std::make_shared<SignatureState>(
+                                       name, definition, export_dir, state.bundle.session()));
+  }
+  return Model(std::make_shared<const State>(std::move(state)));
+}
+
+Signature Model::signature(const std::string& name) const {
+  const auto found = state_->signatures.find(name);
+  if (found == state_->signatures.end()) {
+    const auto names = signature_names();
+    throw Error(ErrorCode::kInvalidArgument,
+                "model '" + bundle().export_dir() + "' has no signature '" + name + "'" +
+                    DidYouMean(name, names) + " Signatures: " + QuotedList(names));
+  }
+  return Signature(found->second);
+}
+
+std::vector<std::string> Model::signature_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, signature] : state_->signatures) names.push_back(name);
+  return names;
+}
+
+const SavedModelBundle& Model::bundle() const { return state_->bundle; }
+
+Session Model::session() const { return state_->bundle.session(); }
+
+void Model::Close() const { session().Close(); }
+
+}  // namespace savedmodel

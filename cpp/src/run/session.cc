@@ -1,0 +1,315 @@
+#include "savedmodel/session.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+
+#include "core/nearest.h"
+#include "core/proto_message.h"
+#include "core/status.h"
+#include "core/tensor_access.h"
+#include "inspect/meta_graph.h"
+#include "load/bundle_handle.h"
+#include "run/retention.h"
+#include "savedmodel/copy_stats.h"
+#include "tensorflow/core/framework/node_def_util.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/graph/tensor_id.h"
+
+namespace savedmodel {
+
+namespace {
+
+namespace tf = tensorflow;
+
+std::string Describe(const BundleHandle& handle) { return "model '" + handle.export_dir() + "'"; }
+
+[[noreturn]] void Fail(const std::string& message) {
+  throw Error(ErrorCode::kInvalidArgument, message);
+}
+
+const tf::NodeDef& FindNode(const tf::GraphDef& graph, const std::string& tensor,
+                            std::string_view node_name, const std::string& description) {
+  std::vector<std::string> names;
+  for (const tf::NodeDef& node : graph.node()) {
+    if (node.name() == node_name) return node;
+  }
+  for (const tf::NodeDef& node : graph.node()) names.push_back(node.name());
+  Fail(description + ": no tensor '" + tensor + "' in the graph" + DidYouMean(node_name, names));
+}
+
+const tf::OpDef* FindOp(const tf::GraphDef& graph, const std::string& op) {
+  const tf::OpDef* found = nullptr;
+  if (tf::OpRegistry::Global()->LookUpOpDef(op, &found).ok()) return found;
+  for (const tf::FunctionDef& function : graph.library().function()) {
+    if (function.signature().name() == op) return &function.signature();
+  }
+  return nullptr;
+}
+
+tf::DataTypeVector OutputTypes(const tf::NodeDef& node, const tf::OpDef& op) {
+  tf::DataTypeVector types;
+  if (!tf::OutputTypesForNode(node, op, &types).ok()) {
+    // SavedModels leave out attributes that have their default value.
+    tf::NodeDef complete = node;
+    tf::AddDefaultsToNodeDef(op, &complete);
+    types.clear();
+    if (!tf::OutputTypesForNode(complete, op, &types).ok()) types.clear();
+  }
+  return types;
+}
+
+PartialShape StaticShape(const tf::NodeDef& node, int output, const std::string& context) {
+  const auto shapes = node.attr().find("_output_shapes");
+  if (shapes != node.attr().end() && output < shapes->second.list().shape_size()) {
+    return ToPartialShape(shapes->second.list().shape(output), context);
+  }
+  const auto shape = node.attr().find("shape");
+  if (shape != node.attr().end() && shape->second.has_shape() &&
+      node.op().rfind("Placeholder", 0) == 0) {
+    return ToPartialShape(shape->second.shape(), context);
+  }
+  return PartialShape();
+}
+
+TensorSpec FindTensor(const tf::GraphDef& graph, const std::string& name,
+                      const std::string& description) {
+  const tf::TensorId id = tf::ParseTensorName(name);
+  if (name.empty() || id.index() < 0) {
+    Fail(description + ": '" + name + "' is not the name of a tensor");
+  }
+  const tf::NodeDef& node =
+      FindNode(graph, name, std::string_view(id.node().data(), id.node().size()), description);
+  const tf::OpDef* op = FindOp(graph, node.op());
+  const tf::DataTypeVector types = op == nullptr ? tf::DataTypeVector() : OutputTypes(node, *op);
+  if (static_cast<std::size_t>(id.index()) >= types.size()) {
+    Fail(description + ": no tensor '" + name + "' in the graph; node '" + node.name() +
+         "' (op " + node.op() + ") has " + std::to_string(types.size()) + " outputs");
+  }
+  return {node.name() + ":" + std::to_string(id.index()),
+          static_cast<DataType>(tf::BaseType(types[static_cast<std::size_t>(id.index())])),
+          StaticShape(node, id.index(), description + ", tensor '" + name + "'")};
+}
+
+// Where a fetch comes from: TensorFlow refuses to fetch a fed tensor and to fetch one twice.
+struct Source {
+  bool is_feed;
+  std::size_t index;  // among the feeds, or among the distinct fetches
+};
+
+// Feeds, fetches and targets after the checks that TensorFlow leaves to its first run.
+struct Plan {
+  std::vector<TensorSpec> feeds;
+  std::vector<std::string> fetches;  // distinct, none of them fed
+  std::vector<std::string> targets;
+  std::vector<Source> sources;  // one for each fetch that was asked for
+  bool retains_feeds = false;
+
+  bool runs_nothing() const { return fetches.empty() && targets.empty(); }
+};
+
+Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
+              const std::vector<std::string>& fetches, const std::vector<std::string>& targets,
+              const std::string& description) {
+  if (fetches.empty() && targets.empty()) {
+    Fail(description + ": nothing to run: neither a fetch nor a target was given");
+  }
+  Plan plan;
+  std::unordered_map<std::string, Source> sources;
+  for (const std::string& feed : feeds) {
+    plan.feeds.push_back(FindTensor(graph, feed, description));
+    if (!sources.emplace(plan.feeds.back().name, Source{true, plan.feeds.size() - 1}).second) {
+      Fail(description + ": tensor '" + plan.feeds.back().name + "' is fed more than once");
+    }
+  }
+  for (const std::string& fetch : fetches) {
+    const TensorSpec spec = FindTensor(graph, fetch, description);
+    if (DataTypeSize(spec.dtype) == 0 && spec.dtype != DataType::kString) {
+      Fail(description + ": tensor '" + spec.name + "' of dtype " + DataTypeName(spec.dtype) +
+           " cannot be fetched");
+    }
+    const auto [source, added] =
+        sources.emplace(spec.name, Source{false, plan.fetches.size()});
+    if (added) plan.fetches.push_back(spec.name);
+    plan.sources.push_back(source->second);
+  }
+  for (const std::string& target : targets) {
+    const std::string node(tf::ParseTensorName(target).node());
+    FindNode(graph, target, node, description);
+    plan.targets.push_back(node);
+  }
+  plan.retains_feeds = !feeds.empty() && MayRetainFeeds(graph, plan.fetches, plan.targets);
+  return plan;
+}
+
+// The feeds as TensorFlow takes them.
+std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<const Tensor*>& tensors,
+                                const std::string& description) {
+  if (tensors.size() != plan.feeds.size()) {
+    Fail(description + ": expected " + std::to_string(plan.feeds.size()) + " feeds, got " +
+         std::to_string(tensors.size()));
+  }
+  std::vector<tf::Tensor> feeds;
+  feeds.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& tensor = *tensors[i];
+    if (tensor.dtype() != plan.feeds[i].dtype) {
+      Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
+           DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
+    }
+    if (plan.retains_feeds && IsView(tensor)) {
+      CountCopy(CopyReason::kRetained, tensor.num_bytes());
+      feeds.push_back(std::move(TensorAccess::Get(*std::make_unique<Tensor>(tensor.Clone()))));
+    } else {
+      feeds.push_back(TensorAccess::Get(tensor));
+    }
+  }
+  return feeds;
+}
+
+// The fetches that were asked for, in their order.
+std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& feeds,
+                              std::vector<tf::Tensor> outputs, bool copy_shared) {
+  std::vector<Tensor> results;
+  results.reserve(plan.sources.size());
+  for (const Source& source : plan.sources) {
+    results.push_back(TensorAccess::Wrap(
+        tf::Tensor(source.is_feed ? feeds[source.index] : outputs[source.index])));
+  }
+  outputs.clear();
+  if (copy_shared) {
+    for (Tensor& result : results) {
+      if (result.IsExclusive() || result.num_elements() == 0) continue;
+      CountCopy(CopyReason::kShared, result.num_bytes());
+      result = result.Clone();
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+struct Callable::State {
+  std::shared_ptr<BundleHandle> handle;
+  std::string description;
+  Plan plan;
+  tf::Session::CallableHandle id = 0;
+
+  ~State() {
+    const auto bundle = handle->TryAcquire();
+    if (bundle != nullptr && !plan.runs_nothing()) {
+      bundle->session->ReleaseCallable(id).IgnoreError();
+    }
+  }
+};
+
+const std::vector<TensorSpec>& Callable::feeds() const { return state_->plan.feeds; }
+
+bool Callable::retains_feeds() const { return state_->plan.retains_feeds; }
+
+std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata* metadata) const {
+  const State& state = *state_;
+  const auto bundle = state.handle->Acquire();
+  std::vector<const Tensor*> tensors;
+  tensors.reserve(feeds.size());
+  for (const Tensor& feed : feeds) tensors.push_back(&feed);
+  const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, tensors, state.description);
+  std::vector<tf::Tensor> outputs;
+  if (!state.plan.runs_nothing()) {
+    ThrowIfError(bundle->session->RunCallable(state.id, inputs, &outputs,
+                                              ProtoAccess::Mutable(metadata)),
+                 state.description);
+  }
+  return ToResults(state.plan, inputs, std::move(outputs), state.handle->has_ref_variables());
+}
+
+Callable Session::MakeCallable(const std::vector<std::string>& feeds,
+                               const std::vector<std::string>& fetches,
+                               const std::vector<std::string>& targets,
+                               const RunOptions* run_options) const {
+  return MakeCallable(feeds, fetches, targets, run_options, Describe(*handle_));
+}
+
+Callable Session::MakeCallable(const std::vector<std::string>& feeds,
+                               const std::vector<std::string>& fetches,
+                               const std::vector<std::string>& targets,
+                               const RunOptions* run_options, std::string description) const {
+  const auto bundle = handle_->Acquire();
+  Plan plan = MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
+  tf::Session::CallableHandle id = 0;
+  if (!plan.runs_nothing()) {
+    tf::CallableOptions options;
+    for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
+    for (const std::string& fetch : plan.fetches) options.add_fetch(fetch);
+    for (const std::string& target : plan.targets) options.add_target(target);
+    *options.mutable_run_options() =
+        ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
+    ThrowIfError(bundle->session->MakeCallable(options, &id), description);
+  }
+  auto state = std::make_shared<Callable::State>();
+  state->handle = handle_;
+  state->description = std::move(description);
+  state->plan = std::move(plan);
+  state->id = id;
+  return Callable(std::move(state));
+}
+
+std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
+                                 const std::vector<std::string>& fetches,
+                                 const std::vector<std::string>& targets,
+                                 const RunOptions* run_options, RunMetadata* metadata) const {
+  return Run(feeds, fetches, targets, run_options, metadata, Describe(*handle_));
+}
+
+std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
+                                 const std::vector<std::string>& fetches,
+                                 const std::vector<std::string>& targets,
+                                 const RunOptions* run_options, RunMetadata* metadata,
+                                 const std::string& description) const {
+  const auto bundle = handle_->Acquire();
+  std::vector<std::string> feed_names;
+  std::vector<const Tensor*> tensors;
+  for (const auto& [name, tensor] : feeds) {
+    feed_names.push_back(name);
+    tensors.push_back(&tensor);
+  }
+  const Plan plan =
+      MakePlan(bundle->meta_graph_def.graph_def(), feed_names, fetches, targets, description);
+  const std::vector<tf::Tensor> inputs = ToFeeds(plan, tensors, description);
+  std::vector<tf::Tensor> outputs;
+  if (!plan.runs_nothing()) {
+    std::vector<std::pair<std::string, tf::Tensor>> named;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      named.emplace_back(plan.feeds[i].name, inputs[i]);
+    }
+    RunMetadata unused;
+    ThrowIfError(bundle->session->Run(
+                     ProtoAccess::Get(run_options == nullptr ? handle_->run_options()
+                                                             : *run_options),
+                     named, plan.fetches, plan.targets, &outputs,
+                     ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata)),
+                 description);
+  }
+  return ToResults(plan, inputs, std::move(outputs), handle_->has_ref_variables());
+}
+
+std::vector<DeviceAttributes> Session::ListDevices() const {
+  const auto bundle = handle_->Acquire();
+  std::vector<tf::DeviceAttributes> listed;
+  ThrowIfError(bundle->session->ListDevices(&listed), Describe(*handle_));
+  std::vector<DeviceAttributes> devices;
+  for (const tf::DeviceAttributes& device : listed) {
+    devices.push_back({device.name(), device.device_type(), device.memory_limit(),
+                       device.physical_device_desc()});
+  }
+  return devices;
+}
+
+TensorSpec Session::tensor_spec(const std::string& name) const {
+  return FindTensor(handle_->Acquire()->meta_graph_def.graph_def(), name, Describe(*handle_));
+}
+
+void Session::Close() const { handle_->Close(); }
+
+}  // namespace savedmodel

@@ -1,0 +1,211 @@
+#include "savedmodel/signature.h"
+
+#include <numeric>
+#include <optional>
+
+#include "core/nearest.h"
+#include "run/signature_state.h"
+#include "savedmodel/error.h"
+
+namespace savedmodel {
+
+namespace {
+
+// Each callable holds an executor of its own; a caller that asks for ever new subsets of
+// outputs does not make them pile up.
+constexpr std::size_t kMaxCallables = 32;
+
+std::vector<std::string> NamesOf(const std::vector<NamedSpec>& specs) {
+  std::vector<std::string> names;
+  for (const NamedSpec& spec : specs) names.push_back(spec.name);
+  return names;
+}
+
+int FindName(const std::vector<NamedSpec>& specs, std::string_view name) {
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].name == name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+[[noreturn]] void Fail(const std::string& message) {
+  throw Error(ErrorCode::kInvalidArgument, message);
+}
+
+}  // namespace
+
+SignatureState::SignatureState(std::string name, const SignatureDef& definition,
+                               const std::string& export_dir, Session session)
+    : name_(std::move(name)),
+      method_name_(definition.method_name),
+      description_("model '" + export_dir + "', signature '" + name_ + "'"),
+      session_(std::move(session)) {
+  for (const auto& [input, spec] : definition.inputs) {
+    const auto value = definition.defaults.find(input);
+    const bool has_default = value != definition.defaults.end();
+    if (has_default) defaults_.emplace(static_cast<int>(inputs_.size()), value->second);
+    inputs_.push_back({input, spec, has_default});
+    feeds_.push_back(spec.name);
+  }
+  for (const auto& [output, spec] : definition.outputs) outputs_.push_back({output, spec});
+  all_.resize(outputs_.size());
+  std::iota(all_.begin(), all_.end(), 0);
+}
+
+void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
+  if (inputs.size() != inputs_.size()) {
+    Fail(description_ + ": expected " + std::to_string(inputs_.size()) + " inputs, got " +
+         std::to_string(inputs.size()));
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const TensorSpec& spec = inputs_[i].spec;
+    const Tensor& tensor = inputs[i];
+    bool fits = tensor.dtype() == spec.dtype;
+    if (fits && !spec.shape.unknown_rank()) {
+      const Shape& dims = spec.shape.dims();
+      fits = static_cast<std::size_t>(tensor.rank()) == dims.size();
+      for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {
+        fits = dims[axis] == PartialShape::kUnknownDim ||
+               dims[axis] == tensor.dim(static_cast<int>(axis));
+      }
+    }
+    if (!fits) {
+      Fail(description_ + ", input '" + inputs_[i].name + "': expected " + spec.ToString() +
+           ", got " + tensor.ToString());
+    }
+  }
+}
+
+std::vector<Tensor> SignatureState::Run(const std::vector<Tensor>& inputs,
+                                        const std::vector<int>* outputs,
+                                        const RunOptions* run_options, RunMetadata* metadata) {
+  if (run_options != nullptr) {
+    // A callable's options are fixed when it is made; the session takes them with each run.
+    std::vector<std::pair<std::string, Tensor>> feeds;
+    for (std::size_t i = 0; i < inputs.size(); ++i) feeds.emplace_back(feeds_[i], inputs[i]);
+    return session_.Run(feeds, FetchNames(outputs == nullptr ? all_ : *outputs), {}, run_options,
+                        metadata, description_);
+  }
+  if (outputs == nullptr) return AllOutputs().Run(inputs, metadata);
+  return SomeOutputs(*outputs).Run(inputs, metadata);
+}
+
+std::vector<std::string> SignatureState::FetchNames(const std::vector<int>& outputs) const {
+  std::vector<std::string> names;
+  for (const int output : outputs) names.push_back(outputs_.at(output).spec.name);
+  return names;
+}
+
+const Callable& SignatureState::AllOutputs() {
+  const Callable* made = all_outputs_.load(std::memory_order_acquire);
+  if (made == nullptr) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    made = all_outputs_.load(std::memory_order_relaxed);
+    if (made == nullptr) {
+      made = &callables_
+                  .emplace(all_, session_.MakeCallable(feeds_, FetchNames(all_), {}, nullptr,
+                                                       description_))
+                  .first->second;
+      all_outputs_.store(made, std::memory_order_release);
+    }
+  }
+  return *made;
+}
+
+Callable SignatureState::SomeOutputs(const std::vector<int>& outputs) {
+  if (outputs == all_) return AllOutputs();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto found = callables_.find(outputs);
+  if (found == callables_.end()) {
+    for (auto it = callables_.begin(); callables_.size() > kMaxCallables;) {
+      it = it->first == all_ ? std::next(it) : callables_.erase(it);
+    }
+    found = callables_
+                .emplace(outputs, session_.MakeCallable(feeds_, FetchNames(outputs), {}, nullptr,
+                                                        description_))
+                .first;
+  }
+  return found->second;
+}
+
+int SignatureState::OutputIndex(const std::string& name) const {
+  const int index = FindName(outputs_, name);
+  if (index < 0) {
+    const auto names = NamesOf(outputs_);
+    Fail(description_ + ": no output '" + name + "'" + DidYouMean(name, names) +
+         " Outputs: " + QuotedList(names));
+  }
+  return index;
+}
+
+std::vector<Tensor> BoundCall::Run() const {
+  return state_->Run(inputs_, nullptr, nullptr, nullptr);
+}
+
+const std::string& Signature::name() const { return state_->name(); }
+const std::string& Signature::method_name() const { return state_->method_name(); }
+const std::string& Signature::description() const { return state_->description(); }
+const std::vector<NamedSpec>& Signature::inputs() const { return state_->inputs(); }
+const std::vector<NamedSpec>& Signature::outputs() const { return state_->outputs(); }
+const Tensor& Signature::default_input(int index) const { return state_->default_input(index); }
+bool Signature::retains_inputs() const { return state_->retains_inputs(); }
+
+std::vector<Tensor> Signature::OrderInputs(
+    const std::vector<std::pair<std::string, Tensor>>& inputs) const {
+  const std::vector<NamedSpec>& specs = state_->inputs();
+  std::vector<std::optional<Tensor>> given(specs.size());
+  for (const auto& [name, tensor] : inputs) {
+    const int index = FindName(specs, name);
+    if (index < 0) {
+      const auto names = NamesOf(specs);
+      Fail(description() + ": no input '" + name + "'" + DidYouMean(name, names) +
+           " Inputs: " + QuotedList(names));
+    }
+    if (given[index]) Fail(description() + ": input '" + name + "' is given twice");
+    given[index] = tensor;
+  }
+  std::vector<Tensor> ordered;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!given[i] && !specs[i].has_default) {
+      Fail(description() + ": missing input '" + specs[i].name + "' (" +
+           specs[i].spec.ToString() + ")");
+    }
+    ordered.push_back(given[i] ? std::move(*given[i]) : default_input(static_cast<int>(i)));
+  }
+  return ordered;
+}
+
+TensorMap Signature::Run(const std::vector<std::pair<std::string, Tensor>>& inputs) const {
+  return Run(inputs, NamesOf(outputs()));
+}
+
+TensorMap Signature::Run(const std::vector<std::pair<std::string, Tensor>>& inputs,
+                         const std::vector<std::string>& outputs, const RunOptions* run_options,
+                         RunMetadata* metadata) const {
+  std::vector<int> indices;
+  for (const std::string& name : outputs) indices.push_back(state_->OutputIndex(name));
+  std::vector<Tensor> results =
+      RunPositional(OrderInputs(inputs), &indices, run_options, metadata);
+  TensorMap named;
+  for (std::size_t i = 0; i < outputs.size(); ++i) named[outputs[i]] = std::move(results[i]);
+  return named;
+}
+
+std::vector<Tensor> Signature::RunPositional(const std::vector<Tensor>& inputs,
+                                             const std::vector<int>* outputs,
+                                             const RunOptions* run_options,
+                                             RunMetadata* metadata) const {
+  state_->CheckInputs(inputs);
+  return state_->Run(inputs, outputs, run_options, metadata);
+}
+
+BoundCall Signature::Bind(const std::vector<std::pair<std::string, Tensor>>& inputs) const {
+  return BindPositional(OrderInputs(inputs));
+}
+
+BoundCall Signature::BindPositional(std::vector<Tensor> inputs) const {
+  state_->CheckInputs(inputs);
+  return BoundCall(state_, std::move(inputs));
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,19 @@
+#define SAVEDMODEL_NUMPY_API_OWNER
+#include "numpy_api.h"
+// NumPy's header goes first: it decides about its function table.
+#include "register.h"
+#include "savedmodel/version.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The native half of savedmodel. Use the names that `savedmodel` exports.";
+  if (_import_array() < 0) throw pybind11::error_already_set();
+  m.attr("TENSORFLOW_VERSION") = SAVEDMODEL_TENSORFLOW_VERSION_STRING;
+
+  savedmodel::python::RegisterErrors(m);
+  savedmodel::python::RegisterAllocator(m);
+  savedmodel::python::RegisterOptions(m);
+  savedmodel::python::RegisterSession(m);
+  savedmodel::python::RegisterSignature(m);
+  savedmodel::python::RegisterSavedModel(m);
+  savedmodel::python::RegisterModel(m);
+}

@@ -1,0 +1,17 @@
+#ifndef SAVEDMODEL_BINDINGS_SESSION_H_
+#define SAVEDMODEL_BINDINGS_SESSION_H_
+
+#include <pybind11/pybind11.h>
+
+#include "savedmodel/session.h"
+
+namespace savedmodel::python {
+
+// Session.run; Model.run is the same on the model's session. Requires GIL.
+pybind11::list RunSession(const Session& session, const pybind11::dict& feeds,
+                          const pybind11::object& fetches, const pybind11::object& targets,
+                          const pybind11::object& run_options, RunMetadata* metadata);
+
+}  // namespace savedmodel::python
+
+#endif  // SAVEDMODEL_BINDINGS_SESSION_H_

@@ -1,0 +1,143 @@
+"""Load and run TensorFlow SavedModels natively, without TensorFlow's Python package.
+
+    import savedmodel
+
+    model = savedmodel.load("path/to/saved_model")
+    outputs = model.signatures["serving_default"](x=array)
+
+Importing this package loads nothing of TensorFlow; the first use of a name below does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from savedmodel._paths import get_cmake_dir, get_include_dir
+from savedmodel._version import __version__
+from savedmodel.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CancelledError,
+    DataLossError,
+    DeadlineExceededError,
+    ErrorCode,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    SavedModelError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+    UnknownSignatureError,
+)
+from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+
+if TYPE_CHECKING:
+    from savedmodel._native import (
+        BoundCall,
+        Callable,
+        DeviceAttributes,
+        RunMetadata,
+        RunOptions,
+        SavedModelBundle,
+        Session,
+        SessionOptions,
+        Signature,
+        SignatureDef,
+        aligned_allocator,
+        aligned_empty,
+        contains_saved_model,
+        load_saved_model,
+    )
+    from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
+
+__all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
+    "BoundCall",
+    "Callable",
+    "CancelledError",
+    "CopyStats",
+    "DataLossError",
+    "DeadlineExceededError",
+    "DeviceAttributes",
+    "ErrorCode",
+    "FailedPreconditionError",
+    "Fingerprint",
+    "InternalError",
+    "InvalidArgumentError",
+    "LoadPhase",
+    "Model",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "RunMetadata",
+    "RunOptions",
+    "SavedModelBundle",
+    "SavedModelError",
+    "Session",
+    "SessionOptions",
+    "Signature",
+    "SignatureDef",
+    "Signatures",
+    "TensorSpec",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownError",
+    "UnknownSignatureError",
+    "__version__",
+    "aligned_allocator",
+    "aligned_empty",
+    "contains_saved_model",
+    "copy_stats",
+    "get_cmake_dir",
+    "get_include_dir",
+    "load",
+    "load_saved_model",
+    "set_log_level",
+]
+
+# Names whose module loads TensorFlow's library, resolved at their first use.
+_MODULE_OF = {
+    **dict.fromkeys(("Model", "Signatures", "copy_stats", "load", "set_log_level"), "model"),
+    **dict.fromkeys(
+        (
+            "BoundCall",
+            "Callable",
+            "DeviceAttributes",
+            "RunMetadata",
+            "RunOptions",
+            "SavedModelBundle",
+            "Session",
+            "SessionOptions",
+            "Signature",
+            "SignatureDef",
+            "aligned_allocator",
+            "aligned_empty",
+            "contains_saved_model",
+            "load_saved_model",
+        ),
+        "_native",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"savedmodel.{module}"), name)
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,268 @@
+"""`load` and `Model`: a SavedModel as Python sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from savedmodel import _native
+from savedmodel.errors import InvalidArgumentError, UnknownSignatureError
+from savedmodel.specs import CopyStats, Fingerprint, LoadPhase
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    SessionOptionsLike = _native.SessionOptions | bytes | Any | None
+    RunOptionsLike = _native.RunOptions | bytes | Any | None
+
+__all__ = ["Model", "Signatures", "copy_stats", "load", "set_log_level"]
+
+_LOG_LEVELS = ("info", "warning", "error", "fatal")
+
+
+class Signatures(Mapping[str, _native.Signature]):
+    """The signatures of a model by name, sorted; read-only."""
+
+    def __init__(self, native: _native.NativeModel) -> None:
+        self._native = native
+        self._names = native.signature_names()
+        self._made: dict[str, _native.Signature] = {}
+
+    def __getitem__(self, name: str) -> _native.Signature:
+        signature = self._made.get(name)
+        if signature is None:
+            if not isinstance(name, str):
+                raise TypeError(f"a signature's name is a str, got a {type(name).__name__}")
+            try:
+                signature = self._made.setdefault(name, self._native.signature(name))
+            except InvalidArgumentError as error:
+                raise UnknownSignatureError(str(error)) from None
+        return signature
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"Signatures({self._names})"
+
+
+class Model:
+    """A loaded SavedModel. Made by `savedmodel.load`.
+
+    Any number of threads may use it at once. It is a context manager that closes the model, and
+    it can be pickled: the receiver loads the same path with the same options, and raises
+    FailedPreconditionError if the fingerprint there is another.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        tags: Iterable[str] | str | None = None,
+        session_options: SessionOptionsLike = None,
+        run_options: RunOptionsLike = None,
+        version: int | None = None,
+    ) -> None:
+        """See `savedmodel.load`."""
+        if tags is not None and not isinstance(tags, str):
+            tags = sorted(tags)
+        self._native = _native.NativeModel(
+            os.fspath(path), tags, session_options, run_options, version
+        )
+        self._signatures = Signatures(self._native)
+
+    @property
+    def signatures(self) -> Signatures:
+        """The signatures by name. An unknown name raises UnknownSignatureError, a KeyError."""
+        return self._signatures
+
+    @property
+    def path(self) -> str:
+        """The SavedModel directory; with its version, where there was a choice."""
+        return self._native.bundle.export_dir
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tag set of the loaded MetaGraph."""
+        return frozenset(self._native.bundle.tags)
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What `fingerprint.pb` says; None if the SavedModel has none."""
+        fingerprint: Fingerprint | None = self._native.fingerprint
+        return fingerprint
+
+    @property
+    def assets(self) -> dict[str, str]:
+        """Asset file name -> absolute path."""
+        return self._native.assets
+
+    @property
+    def extra_assets(self) -> list[str]:
+        """Paths of the files under `assets.extra/`."""
+        return self._native.extra_assets
+
+    @property
+    def devices(self) -> list[_native.DeviceAttributes]:
+        """The devices of the model's session."""
+        return self.session.list_devices()
+
+    @property
+    def load_report(self) -> dict[str, LoadPhase]:
+        """Phase ("read", "create", "restore", "init") -> seconds and bytes read."""
+        return self._native.load_report
+
+    @property
+    def bundle(self) -> _native.SavedModelBundle:
+        """The C++ SavedModelBundle below."""
+        return self._native.bundle
+
+    @property
+    def session(self) -> _native.Session:
+        """The C++ Session below."""
+        return self._native.bundle.session
+
+    @overload
+    def run(
+        self,
+        fetches: str,
+        feeds: Mapping[str, Any] | None = None,
+        targets: str | Sequence[str] = (),
+        run_options: RunOptionsLike = None,
+        metadata: _native.RunMetadata | None = None,
+    ) -> Array: ...
+
+    @overload
+    def run(
+        self,
+        fetches: Sequence[str],
+        feeds: Mapping[str, Any] | None = None,
+        targets: str | Sequence[str] = (),
+        run_options: RunOptionsLike = None,
+        metadata: _native.RunMetadata | None = None,
+    ) -> list[Array]: ...
+
+    def run(
+        self,
+        fetches: str | Sequence[str],
+        feeds: Mapping[str, Any] | None = None,
+        targets: str | Sequence[str] = (),
+        run_options: RunOptionsLike = None,
+        metadata: _native.RunMetadata | None = None,
+    ) -> Array | list[Array]:
+        """Feeds and fetches any tensors of the graph, by their names ("dense/Relu:0").
+
+        Returns one array for one name, a list for a sequence of names, as a TF1 session does.
+        `targets`: names of operations to run without fetching. `run_options`: those of loading
+        by default. `metadata`: filled if the options ask for a trace.
+        """
+        results = self.session.run(dict(feeds or {}), fetches, targets, run_options, metadata)
+        return results[0] if isinstance(fetches, str) else results
+
+    def close(self) -> None:
+        """Frees the model once calls under way have returned.
+
+        Later calls raise FailedPreconditionError; arrays stay valid. May be repeated.
+        """
+        self._native.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        tags = ", ".join(sorted(self.tags))
+        return f"<savedmodel.Model '{self.path}', tags: {tags}, {self._signatures!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        native = self._native
+        return _unpickle, (
+            os.path.abspath(self.path),
+            sorted(self.tags),
+            native.session_options,
+            native.run_options,
+            self.fingerprint,
+        )
+
+
+def _unpickle(
+    path: str,
+    tags: list[str],
+    session_options: _native.SessionOptions,
+    run_options: _native.RunOptions,
+    fingerprint: Fingerprint | None,
+) -> Model:
+    from savedmodel.errors import FailedPreconditionError
+
+    model = Model(path, tags, session_options, run_options)
+    if model.fingerprint != fingerprint:
+        model.close()
+        raise FailedPreconditionError(
+            f"model '{path}' is not the one that was pickled: expected {fingerprint}, "
+            f"got {model.fingerprint}"
+        )
+    return model
+
+
+def load(
+    path: str | os.PathLike[str],
+    tags: Iterable[str] | str | None = None,
+    session_options: SessionOptionsLike = None,
+    run_options: RunOptionsLike = None,
+    version: int | None = None,
+) -> Model:
+    """Loads a SavedModel.
+
+    Args:
+        path: a SavedModel directory, or a directory of numbered versions (the highest is
+            loaded).
+        tags: exactly the tags of one MetaGraph. None: {"serve"} if there is one, else the only
+            MetaGraph, else an error that lists the tag sets.
+        session_options: SessionOptions, serialized bytes of a ConfigProto, or any object with
+            SerializeToString().
+        run_options: RunOptions (or as above), used while loading and as the default of every
+            call.
+        version: the number of a version to load in place of the highest.
+
+    Raises:
+        NotFoundError: no such directory, version or tag set, or files of the model are missing.
+        DataLossError: `saved_model.pb` or a variables file cannot be parsed.
+        InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
+        SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
+    """
+    return Model(path, tags, session_options, run_options, version)
+
+
+def copy_stats() -> CopyStats:
+    """How much has been copied on the way into and out of calls, in this process so far."""
+    by_reason = _native.copy_counts()
+    return CopyStats(
+        sum(count for count, _ in by_reason.values()),
+        sum(size for _, size in by_reason.values()),
+        by_reason,
+    )
+
+
+def set_log_level(level: str) -> None:
+    """Sets the least severe of TensorFlow's own log lines to appear on standard error.
+
+    "info", "warning", "error" or "fatal", for the whole process. By default it is "fatal", or
+    what the environment variable TF_CPP_MIN_LOG_LEVEL says.
+    """
+    if level not in _LOG_LEVELS:
+        raise ValueError(f"level: expected one of {', '.join(_LOG_LEVELS)}, got {level!r}")
+    _native.set_log_level(_LOG_LEVELS.index(level))
