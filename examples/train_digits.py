@@ -23,12 +23,12 @@ from typing import Any
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras  # type: ignore[import-untyped]
+import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf  # type: ignore[import-untyped]
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -1,9 +1,10 @@
-// Arrays whose memory TensorFlow takes without a copy: NumPy's allocation handler (NEP 49)
-// with kTensorAlignment.
+// Arrays whose memory TensorFlow takes without a copy: NumPy's allocation handler (NEP
+// 49) with kTensorAlignment.
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "annotations.h"
 #include "dtypes.h"
 #include "numpy_api.h"
 #include "register.h"
@@ -20,7 +21,8 @@ namespace py = pybind11;
 // handler does: an array may be freed by either.
 void* AlignedMalloc(void*, std::size_t size) {
   void* memory = nullptr;
-  return posix_memalign(&memory, kTensorAlignment, size == 0 ? 1 : size) == 0 ? memory : nullptr;
+  return posix_memalign(&memory, kTensorAlignment, size == 0 ? 1 : size) == 0 ? memory
+                                                                              : nullptr;
 }
 
 void* AlignedCalloc(void* context, std::size_t count, std::size_t size) {
@@ -35,7 +37,8 @@ void Free(void*, void* memory, std::size_t) { std::free(memory); }
 
 void* AlignedRealloc(void* context, void* memory, std::size_t size) {
   void* moved = std::realloc(memory, size == 0 ? 1 : size);
-  if (moved == nullptr || reinterpret_cast<std::uintptr_t>(moved) % kTensorAlignment == 0) {
+  if (moved == nullptr ||
+      reinterpret_cast<std::uintptr_t>(moved) % kTensorAlignment == 0) {
     return moved;
   }
   void* aligned = AlignedMalloc(context, size);
@@ -45,7 +48,9 @@ void* AlignedRealloc(void* context, void* memory, std::size_t size) {
 }
 
 PyDataMem_Handler aligned_handler = {
-    "savedmodel_aligned", 1, {nullptr, AlignedMalloc, AlignedCalloc, AlignedRealloc, Free}};
+    "savedmodel_aligned",
+    1,
+    {nullptr, AlignedMalloc, AlignedCalloc, AlignedRealloc, Free}};
 
 py::object AlignedHandler() {
   return py::reinterpret_steal<py::object>(
@@ -64,9 +69,10 @@ class AlignedAllocator {
   void Enter() { before_.append(SetHandler(AlignedHandler())); }
   void Exit(const py::args&) { SetHandler(before_.attr("pop")()); }
 
-  // NumPy keeps the handler in a context variable, which a new thread starts without: there
-  // NumPy's default handler serves. So for the whole process the default handler itself gets
-  // our functions; memory that either of the two gave out can be freed by the other.
+  // NumPy keeps the handler in a context variable, which a new thread starts without:
+  // there NumPy's default handler serves. So for the whole process the default handler
+  // itself gets our functions; memory that either of the two gave out can be freed by the
+  // other.
   static void Install() {
     auto* handler = static_cast<PyDataMem_Handler*>(
         PyCapsule_GetPointer(PyDataMem_DefaultHandler, "mem_handler"));
@@ -90,7 +96,7 @@ class AlignedAllocator {
   py::list before_;
 };
 
-py::object AlignedEmpty(const py::object& shape, const py::object& dtype) {
+ArrayObject AlignedEmpty(const py::object& shape, const py::object& dtype) {
   const py::object before = SetHandler(AlignedHandler());
   try {
     py::object array = py::module_::import("numpy").attr("empty")(shape, dtype);
@@ -102,9 +108,9 @@ py::object AlignedEmpty(const py::object& shape, const py::object& dtype) {
   }
 }
 
-py::dict CopyCounts() {
+py::typing::Dict<py::str, py::typing::Tuple<py::int_, py::int_>> CopyCounts() {
   const CopyStats stats = GetCopyStats();
-  py::dict counts;
+  py::typing::Dict<py::str, py::typing::Tuple<py::int_, py::int_>> counts;
   for (int i = 0; i < kNumCopyReasons; ++i) {
     counts[CopyReasonName(static_cast<CopyReason>(i))] =
         py::make_tuple(stats.count[i], stats.bytes[i]);
@@ -116,7 +122,8 @@ py::dict CopyCounts() {
 
 void RegisterAllocator(py::module_& m) {
   m.attr("TENSOR_ALIGNMENT") = kTensorAlignment;
-  py::class_<AlignedAllocator>(m, "aligned_allocator", R"(Makes new NumPy arrays TensorFlow-aligned.
+  py::class_<AlignedAllocator>(m, "aligned_allocator",
+                               R"(Makes new NumPy arrays TensorFlow-aligned.
 
 As a context manager, for the arrays that the current thread (more exactly, the current
 `contextvars` context) makes inside the block: `with savedmodel.aligned_allocator(): ...`.
@@ -129,9 +136,11 @@ NumPy did not allocate, stay as they are. Uses NumPy's allocation handler (NEP 4
       .def("__exit__", &AlignedAllocator::Exit)
       .def_static("install", &AlignedAllocator::Install,
                   "Serves every allocation of NumPy's default handler in this process.")
-      .def_static("uninstall", &AlignedAllocator::Uninstall,
-                  "Gives NumPy's default handler back; arrays made meanwhile stay valid.");
-  m.def("aligned_empty", &AlignedEmpty, py::arg("shape"), py::arg("dtype") = py::str("float32"),
+      .def_static(
+          "uninstall", &AlignedAllocator::Uninstall,
+          "Gives NumPy's default handler back; arrays made meanwhile stay valid.");
+  m.def("aligned_empty", &AlignedEmpty, py::arg("shape"),
+        py::arg("dtype") = py::str("float32"),
         R"(An uninitialised C-contiguous array that goes into a call without a copy.
 
 As `numpy.empty(shape, dtype)`, with memory aligned to 64 bytes. float32 by default.)");

@@ -17,8 +17,10 @@ namespace {
 
 namespace py = pybind11;
 
-[[noreturn]] void FailType(const Place& place, const TensorSpec& spec, const std::string& came) {
-  throw py::type_error(place.ToString() + ": expected " + spec.ToString() + ", got " + came);
+[[noreturn]] void FailType(const Place& place, const TensorSpec& spec,
+                           const std::string& came) {
+  throw py::type_error(place.ToString() + ": expected " + spec.ToString() + ", got " +
+                       came);
 }
 
 [[noreturn]] void FailValue(const Place& place, const std::string& message) {
@@ -53,8 +55,8 @@ Tensor CopyOf(PyArrayObject* array, DataType dtype, CopyReason reason) {
   PyArray_Descr* descr = NumpyDtype(dtype);
   Py_INCREF(descr);
   const py::object target = py::reinterpret_steal<py::object>(
-      PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(array), PyArray_DIMS(array), nullptr,
-                           tensor.mutable_data(), NPY_ARRAY_CARRAY, nullptr));
+      PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(array), PyArray_DIMS(array),
+                           nullptr, tensor.mutable_data(), NPY_ARRAY_CARRAY, nullptr));
   if (!target ||
       PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(target.ptr()), array) != 0) {
     throw py::error_already_set();
@@ -81,7 +83,8 @@ std::string_view StringElement(const py::handle& element, const Place& place) {
     return {text, static_cast<std::size_t>(size)};
   }
   if (PyList_Check(element.ptr()) || PyTuple_Check(element.ptr())) {
-    FailValue(place, "ragged nested lists: all lists of one level must have the same length");
+    FailValue(place,
+              "ragged nested lists: all lists of one level must have the same length");
   }
   throw py::type_error(place.ToString() + ": expected str or bytes elements, got " +
                        Py_TYPE(element.ptr())->tp_name);
@@ -95,7 +98,8 @@ Tensor FromStringArray(PyArrayObject* array, const TensorSpec& spec, const Place
   if (type_num == NPY_STRING) {
     contiguous = py::reinterpret_steal<py::object>(
         PyArray_FROM_OF(reinterpret_cast<PyObject*>(array), NPY_ARRAY_CARRAY_RO));
-  } else if (type_num == NPY_UNICODE || type_num == NPY_VSTRING || type_num == NPY_OBJECT) {
+  } else if (type_num == NPY_UNICODE || type_num == NPY_VSTRING ||
+             type_num == NPY_OBJECT) {
     contiguous = py::reinterpret_steal<py::object>(PyArray_FromAny(
         reinterpret_cast<PyObject*>(array), PyArray_DescrFromType(NPY_OBJECT), 0, 0,
         NPY_ARRAY_CARRAY_RO, nullptr));
@@ -131,9 +135,10 @@ Tensor FromStringArray(PyArrayObject* array, const TensorSpec& spec, const Place
   return tensor;
 }
 
-Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& place, CopyMode copy) {
+Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& place,
+                 CopyMode copy) {
   if (spec.dtype == DataType::kString) return FromStringArray(array, spec, place, copy);
-  if (TensorFlowDtype(PyArray_DESCR(array)) != spec.dtype) {
+  if (TensorFlowDtype(PyArray_DESCR(array)) != StorageDtype(spec.dtype)) {
     FailType(place, spec, DescribeArray(array));
   }
   if (PyArray_SIZE(array) == 0) return Tensor(spec.dtype, ShapeOf(array));
@@ -147,7 +152,8 @@ Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& plac
   }
   if (!IsAligned(PyArray_DATA(array))) {
     RefuseCopy(place, copy,
-               "the array's memory is not aligned to " + std::to_string(kTensorAlignment) +
+               "the array's memory is not aligned to " +
+                   std::to_string(kTensorAlignment) +
                    " bytes; savedmodel.aligned_empty makes arrays that are");
     return CopyOf(array, spec.dtype, CopyReason::kMisaligned);
   }
@@ -162,8 +168,8 @@ py::object AsArray(const py::handle& object, const char* dtype) {
                           : numpy.attr("array")(object, py::arg("dtype") = dtype);
 }
 
-// True if Python values that NumPy reads as `natural` may become a tensor of the dtype, as
-// tf.constant has it: integers may become floats, nothing else changes kind.
+// True if Python values that NumPy reads as `natural` may become a tensor of the dtype,
+// as tf.constant has it: integers may become floats, nothing else changes kind.
 bool KindFits(char natural, DataType dtype) {
   switch (KindOf(dtype)) {
     case DtypeKind::kBool: return natural == 'b';
@@ -181,10 +187,12 @@ Tensor FromPython(const py::handle& object, const TensorSpec& spec, const Place&
                   CopyMode copy) {
   if (spec.dtype == DataType::kString) {
     const py::object array = AsArray(object, "O");
-    return FromStringArray(reinterpret_cast<PyArrayObject*>(array.ptr()), spec, place, copy);
+    return FromStringArray(reinterpret_cast<PyArrayObject*>(array.ptr()), spec, place,
+                           copy);
   }
-  RefuseCopy(place, copy, std::string("a Python ") + Py_TYPE(object.ptr())->tp_name +
-                              " holds no array memory");
+  RefuseCopy(place, copy,
+             std::string("a Python ") + Py_TYPE(object.ptr())->tp_name +
+                 " holds no array memory");
   py::object natural;
   try {
     natural = AsArray(object, nullptr);
@@ -211,17 +219,23 @@ Tensor FromPython(const py::handle& object, const TensorSpec& spec, const Place&
         &PyArray_Type, descr, PyArray_NDIM(array), PyArray_DIMS(array), nullptr,
         tensor.mutable_data(), NPY_ARRAY_CARRAY, nullptr));
     if (!cast) throw py::error_already_set();
-    const py::module_ numpy = py::module_::import("numpy");
-    if (!numpy.attr("array_equal")(cast.attr("astype")(natural.attr("dtype")), natural)
+    // Equal after the way back, and of the same sign: -1 comes back from uint64
+    // unchanged.
+    const py::object array_equal = py::module_::import("numpy").attr("array_equal");
+    const py::int_ zero(0);
+    if (!array_equal(cast.attr("astype")(natural.attr("dtype")), natural).cast<bool>() ||
+        !array_equal(cast.attr("__lt__")(zero), natural.attr("__lt__")(zero))
              .cast<bool>()) {
-      FailValue(place, "a value is out of the range of " + std::string(DataTypeName(spec.dtype)));
+      FailValue(place, "a value is out of the range of " +
+                           std::string(DataTypeName(spec.dtype)));
     }
   }
   return tensor;
 }
 
 // An object of another library that holds, or can give, an array.
-py::object ForeignArray(const py::handle& object, const TensorSpec& spec, const Place& place) {
+py::object ForeignArray(const py::handle& object, const TensorSpec& spec,
+                        const Place& place) {
   const bool has_array =
       py::hasattr(object, "__array__") || py::hasattr(object, "__array_interface__");
   if (py::hasattr(object, "__dlpack__")) {
@@ -258,17 +272,19 @@ bool IsImmutable(PyObject* object) {
          PyArray_IsScalar(object, Generic);
 }
 
-Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place, CopyMode copy) {
+Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
+                CopyMode copy) {
   if (PyArray_Check(object)) {
     return FromArray(reinterpret_cast<PyArrayObject*>(object), spec, place, copy);
   }
-  if (PyArray_IsScalar(object, Generic) && !PyUnicode_Check(object) && !PyBytes_Check(object)) {
+  if (PyArray_IsScalar(object, Generic) && !PyUnicode_Check(object) &&
+      !PyBytes_Check(object)) {
     RefuseCopy(place, copy, "a NumPy scalar holds no array memory");
     const py::object array =
         py::reinterpret_steal<py::object>(PyArray_FromScalar(object, nullptr));
     if (!array) throw py::error_already_set();
     auto* scalar = reinterpret_cast<PyArrayObject*>(array.ptr());
-    if (TensorFlowDtype(PyArray_DESCR(scalar)) != spec.dtype) {
+    if (TensorFlowDtype(PyArray_DESCR(scalar)) != StorageDtype(spec.dtype)) {
       FailType(place, spec, DescribeArray(scalar));
     }
     return CopyOf(scalar, spec.dtype, CopyReason::kPythonObject);

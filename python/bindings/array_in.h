@@ -25,14 +25,15 @@ struct Place {
 
 // The tensor that a Python object stands for, where a tensor of this spec is asked for.
 //
-// A C-contiguous array of native byte order whose memory is aligned to kTensorAlignment is
-// viewed, and kept alive for as long as TensorFlow holds it; anything else is copied once,
-// counted in CopyStats. Arrays (also by __dlpack__, __array__ or the buffer protocol) must
-// have the spec's dtype; Python numbers, lists and strings take it if it can hold them.
-// Throws TypeError for another dtype, Error(InvalidArgument) for ragged lists, for numbers
-// out of range, and where CopyMode::kNever meets a copy. The shape is not compared with the
-// spec's. Requires GIL.
-Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place, CopyMode copy);
+// A C-contiguous array of native byte order whose memory is aligned to kTensorAlignment
+// is viewed, and kept alive for as long as TensorFlow holds it; anything else is copied
+// once, counted in CopyStats. Arrays (also by __dlpack__, __array__ or the buffer
+// protocol) must have the spec's dtype; Python numbers, lists and strings take it if it
+// can hold them. Throws TypeError for another dtype, Error(InvalidArgument) for ragged
+// lists, for numbers out of range, and where CopyMode::kNever meets a copy. The shape is
+// not compared with the spec's. Requires GIL.
+Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
+                CopyMode copy);
 
 // True if the object can never change: a Python number, str, bytes or a NumPy scalar. Its
 // copy is as good as a view.

@@ -24,7 +24,9 @@ py::object Steal(PyObject* object) {
   return py::reinterpret_steal<py::object>(object);
 }
 
-PyArrayObject* AsArray(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
+PyArrayObject* AsArray(PyObject* object) {
+  return reinterpret_cast<PyArrayObject*>(object);
+}
 
 // NumPy's limit (NPY_MAXDIMS), where TensorFlow's is 254.
 constexpr int kMaxRank = 64;
@@ -32,8 +34,8 @@ constexpr int kMaxRank = 64;
 int Dims(const Tensor& tensor, npy_intp* dims) {
   const int rank = tensor.rank();
   if (rank > kMaxRank) {
-    throw Error(ErrorCode::kUnimplemented,
-                "an output has " + std::to_string(rank) + " dimensions; NumPy takes at most 64");
+    throw Error(ErrorCode::kUnimplemented, "an output has " + std::to_string(rank) +
+                                               " dimensions; NumPy takes at most 64");
   }
   for (int axis = 0; axis < rank; ++axis) dims[axis] = tensor.dim(axis);
   return rank;
@@ -68,8 +70,8 @@ py::object ToArray(Tensor tensor, CopyMode copy) {
   const int rank = Dims(tensor, dims);
   if (tensor.num_elements() == 0) {
     Py_INCREF(descr);
-    return Steal(
-        PyArray_NewFromDescr(&PyArray_Type, descr, rank, dims, nullptr, nullptr, 0, nullptr));
+    return Steal(PyArray_NewFromDescr(&PyArray_Type, descr, rank, dims, nullptr, nullptr,
+                                      0, nullptr));
   }
   bool writable = tensor.IsExclusive();
   if (!writable && copy == CopyMode::kAlways) {
@@ -113,13 +115,14 @@ void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place) {
                          ", got an array of dtype " + dtype.cast<std::string>());
   }
   if (!PyArray_ISWRITEABLE(array)) {
-    throw Error(ErrorCode::kInvalidArgument, place.ToString() + ": out: the array is read-only");
+    throw Error(ErrorCode::kInvalidArgument,
+                place.ToString() + ": out: the array is read-only");
   }
   const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
   if (!spec.shape.IsCompatibleWith(shape)) {
-    throw Error(ErrorCode::kInvalidArgument, place.ToString() + ": out: expected " +
-                                                 spec.ToString() + ", got an array of shape " +
-                                                 ToString(shape));
+    throw Error(ErrorCode::kInvalidArgument,
+                place.ToString() + ": out: expected " + spec.ToString() +
+                    ", got an array of shape " + ToString(shape));
   }
 }
 
@@ -128,8 +131,8 @@ void WriteOut(const Tensor& tensor, PyObject* object, const Place& place) {
   const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
   if (shape != tensor.shape()) {
     throw Error(ErrorCode::kInvalidArgument,
-                place.ToString() + ": out: the result has shape " + ToString(tensor.shape()) +
-                    ", the array " + ToString(shape));
+                place.ToString() + ": out: the result has shape " +
+                    ToString(tensor.shape()) + ", the array " + ToString(shape));
   }
   const py::object result = ToArray(tensor);
   if (PyArray_CopyInto(array, AsArray(result.ptr())) != 0) throw py::error_already_set();

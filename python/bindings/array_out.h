@@ -8,17 +8,17 @@
 
 namespace savedmodel::python {
 
-// A tensor as a NumPy array that shares its memory and keeps it alive, also beyond the model.
-// Writable only if nothing else holds that memory (a constant, a variable, the caller's own
-// input), or if CopyMode::kAlways copied it. Strings become object arrays of bytes.
-// Throws TypeError for dtypes that NumPy lacks. Requires GIL.
+// A tensor as a NumPy array that shares its memory and keeps it alive, also beyond the
+// model. Writable only if nothing else holds that memory (a constant, a variable, the
+// caller's own input), or if CopyMode::kAlways copied it. Strings become object arrays of
+// bytes. Throws TypeError for dtypes that NumPy lacks. Requires GIL.
 pybind11::object ToArray(Tensor tensor, CopyMode copy = CopyMode::kIfNeeded);
 
 // Throws unless `object` can take an output of this spec: TypeError for another type or
 // dtype, Error(InvalidArgument) for a read-only array or one of a shape that cannot fit.
 void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place);
-// Writes the tensor into an array that passed CheckOut. Throws Error(InvalidArgument) if the
-// shapes differ. Requires GIL.
+// Writes the tensor into an array that passed CheckOut. Throws Error(InvalidArgument) if
+// the shapes differ. Requires GIL.
 void WriteOut(const Tensor& tensor, PyObject* object, const Place& place);
 
 }  // namespace savedmodel::python

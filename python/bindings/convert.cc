@@ -18,9 +18,10 @@ Options ToOptions(const py::object& object, const char* name) {
   } else if (py::hasattr(object, "SerializeToString")) {
     options.Parse(object.attr("SerializeToString")().template cast<std::string>());
   } else {
-    throw py::type_error(std::string("expected ") + name +
-                         ", serialized bytes, or an object with SerializeToString(), got " +
-                         Py_TYPE(object.ptr())->tp_name);
+    throw py::type_error(
+        std::string("expected ") + name +
+        ", serialized bytes, or an object with SerializeToString(), got " +
+        Py_TYPE(object.ptr())->tp_name);
   }
   return options;
 }
@@ -61,7 +62,8 @@ std::optional<RunOptions> ToOptionalRunOptions(const py::object& object) {
 
 std::vector<std::string> ToNames(const py::handle& object, const char* what) {
   const auto fail = [&](const py::handle& culprit) {
-    throw py::type_error(std::string(what) + ": expected a str or a sequence of str, got " +
+    throw py::type_error(std::string(what) +
+                         ": expected a str or a sequence of str, got " +
                          Py_TYPE(culprit.ptr())->tp_name);
   };
   std::vector<std::string> names;
@@ -69,7 +71,8 @@ std::vector<std::string> ToNames(const py::handle& object, const char* what) {
     names.push_back(object.cast<std::string>());
     return names;
   }
-  if (!py::isinstance<py::iterable>(object) || py::isinstance<py::bytes>(object)) fail(object);
+  if (!py::isinstance<py::iterable>(object) || py::isinstance<py::bytes>(object))
+    fail(object);
   for (const py::handle name : object) {
     if (!py::isinstance<py::str>(name)) fail(name);
     names.push_back(name.cast<std::string>());
@@ -82,8 +85,8 @@ std::string ToPath(const py::handle& object) {
 }
 
 py::str FromPath(const std::string& path) {
-  return py::reinterpret_steal<py::str>(
-      PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<Py_ssize_t>(path.size())));
+  return py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefaultAndSize(
+      path.data(), static_cast<Py_ssize_t>(path.size())));
 }
 
 }  // namespace savedmodel::python

@@ -35,15 +35,12 @@ py::object MakeDtype(const Entry& entry) {
     case Provider::ML_DTYPES: {
       const py::module_ ml_dtypes = py::module_::import("ml_dtypes");
       if (!py::hasattr(ml_dtypes, entry.name)) {
-        throw py::type_error("this version of ml_dtypes has no " + std::string(entry.name));
+        throw py::type_error("this version of ml_dtypes has no " +
+                             std::string(entry.name));
       }
       return dtype(ml_dtypes.attr(entry.name));
     }
-    case Provider::QUANTIZED: {
-      py::list fields;  // "qint8" is stored as int8, "quint8" as uint8
-      fields.append(py::make_tuple(entry.name, entry.name + 1));
-      return dtype(fields);
-    }
+    case Provider::QUANTIZED: return dtype(DataTypeName(StorageDtype(entry.dtype)));
     case Provider::STRING: return dtype("O");
     case Provider::OPAQUE: break;
   }
@@ -97,14 +94,10 @@ DataType TensorFlowDtype(PyArray_Descr* descr) {
       default: return DataType::kInvalid;
     }
   }
-  const bool is_structure = type_num == NPY_VOID;
-  if (!is_structure && !(PyTypeNum_ISUSERDEF(type_num) && MlDtypesIsImported())) {
-    return DataType::kInvalid;
-  }
-  const Provider provider = is_structure ? Provider::QUANTIZED : Provider::ML_DTYPES;
+  if (!PyTypeNum_ISUSERDEF(type_num) || !MlDtypesIsImported()) return DataType::kInvalid;
   for (std::size_t i = 0; i < kEntries; ++i) {
-    if (kTable[i].provider != provider) continue;
-    if (provider == Provider::ML_DTYPES && descriptors[i] == nullptr &&
+    if (kTable[i].provider != Provider::ML_DTYPES) continue;
+    if (descriptors[i] == nullptr &&
         !py::hasattr(py::module_::import("ml_dtypes"), kTable[i].name)) {
       continue;
     }
@@ -113,9 +106,21 @@ DataType TensorFlowDtype(PyArray_Descr* descr) {
   return DataType::kInvalid;
 }
 
+DataType StorageDtype(DataType dtype) {
+  for (const Entry& entry : kTable) {
+    // "qint8" is stored as int8, "quint8" as uint8.
+    if (entry.dtype == dtype && entry.provider == Provider::QUANTIZED) {
+      return DataTypeFromName(entry.name + 1);
+    }
+  }
+  return dtype;
+}
+
 DtypeKind KindOf(DataType dtype) {
-  const std::string_view name = DataTypeName(dtype);
-  const auto begins = [&](std::string_view prefix) { return name.substr(0, prefix.size()) == prefix; };
+  const std::string_view name = DataTypeName(StorageDtype(dtype));
+  const auto begins = [&](std::string_view prefix) {
+    return name.substr(0, prefix.size()) == prefix;
+  };
   if (name == "bool") return DtypeKind::kBool;
   if (begins("int") || begins("uint")) return DtypeKind::kInteger;
   if (begins("float") || begins("bfloat")) return DtypeKind::kFloat;

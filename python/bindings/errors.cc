@@ -5,7 +5,8 @@ namespace savedmodel::python {
 
 namespace py = pybind11;
 
-// The one place where a C++ error becomes a Python exception; savedmodel/errors.py says which.
+// The one place where a C++ error becomes a Python exception; savedmodel/errors.py says
+// which.
 void RegisterErrors(py::module_&) {
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {

@@ -9,9 +9,9 @@ namespace savedmodel::python {
 
 // Releases the GIL for its scope. Requires GIL.
 //
-// Unlike pybind11's, it never takes the GIL back from an interpreter that is shutting down:
-// that would end the thread in the middle of a destructor and so abort the process. Such a
-// thread (a daemon thread that was in a call when the program ended) stays asleep.
+// Unlike pybind11's, it never takes the GIL back from an interpreter that is shutting
+// down: that would end the thread in the middle of a destructor and so abort the process.
+// Such a thread (a daemon thread that was in a call when the program ended) stays asleep.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
@@ -23,9 +23,9 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-// A reference to a Python object that C++ may give up on any thread: with the GIL at once,
-// without it (a thread of TensorFlow's) by a queue that DrainReleases() empties. TensorFlow's
-// threads never take the GIL. Requires GIL to make.
+// A reference to a Python object that C++ may give up on any thread: with the GIL at
+// once, without it (a thread of TensorFlow's) by a queue that DrainReleases() empties.
+// TensorFlow's threads never take the GIL. Requires GIL to make.
 std::shared_ptr<const void> HoldObject(PyObject* object);
 
 // Drops the queued references. Called on entry to and exit from every call. Requires GIL.

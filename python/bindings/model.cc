@@ -15,8 +15,9 @@ namespace {
 
 namespace py = pybind11;
 
-Model Load(const py::object& path, const py::object& tags, const py::object& session_options,
-           const py::object& run_options, std::optional<std::int64_t> version) {
+Model Load(const py::object& path, const py::object& tags,
+           const py::object& session_options, const py::object& run_options,
+           std::optional<std::int64_t> version) {
   DrainReleases();
   LoadOptions options;
   if (!tags.is_none()) options.tags = ToNames(tags, "tags");
@@ -36,38 +37,42 @@ void RegisterModel(py::module_& m) {
                     py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&Load), py::arg("path"), py::arg("tags"), py::arg("session_options"),
            py::arg("run_options"), py::arg("version"))
-      .def("signature", [](const Model& self, const std::string& name) {
-        return MakeSignature(self.signature(name));
-      }, py::arg("name"))
+      .def(
+          "signature",
+          [](const Model& self, const std::string& name) {
+            return MakeSignature(self.signature(name));
+          },
+          py::arg("name"))
       .def("signature_names", &Model::signature_names)
       .def_property_readonly("bundle", [](const Model& self) { return self.bundle(); })
-      .def_property_readonly("session_options",
-                             [](const Model& self) { return self.bundle().session_options(); })
-      .def_property_readonly("run_options",
-                             [](const Model& self) { return self.bundle().run_options(); })
-      .def_property_readonly("fingerprint",
-                             [](const Model& self) {
-                               return ToFingerprint(self.bundle().fingerprint());
-                             })
+      .def_property_readonly(
+          "session_options",
+          [](const Model& self) { return self.bundle().session_options(); })
+      .def_property_readonly(
+          "run_options", [](const Model& self) { return self.bundle().run_options(); })
+      .def_property_readonly(
+          "fingerprint",
+          [](const Model& self) { return ToFingerprint(self.bundle().fingerprint()); })
       .def_property_readonly("assets",
                              [](const Model& self) {
-                               py::dict assets;
+                               py::typing::Dict<py::str, py::str> assets;
                                for (const auto& [name, path] : self.bundle().assets()) {
                                  assets[FromPath(name)] = FromPath(path);
                                }
                                return assets;
                              })
-      .def_property_readonly("extra_assets",
-                             [](const Model& self) {
-                               py::list paths;
-                               for (const std::string& path : self.bundle().extra_assets()) {
-                                 paths.append(FromPath(path));
-                               }
-                               return paths;
-                             })
-      .def_property_readonly("load_report", [](const Model& self) {
-        return ToLoadReport(self.bundle().load_report());
-      })
+      .def_property_readonly(
+          "extra_assets",
+          [](const Model& self) {
+            py::typing::List<py::str> paths;
+            for (const std::string& path : self.bundle().extra_assets()) {
+              paths.append(FromPath(path));
+            }
+            return paths;
+          })
+      .def_property_readonly(
+          "load_report",
+          [](const Model& self) { return ToLoadReport(self.bundle().load_report()); })
       .def("close", &Model::Close, py::call_guard<GilRelease>());
 }
 

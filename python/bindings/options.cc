@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "annotations.h"
 #include "convert.h"
 #include "register.h"
 #include "savedmodel/error.h"
@@ -62,8 +63,8 @@ py::object ToPython(const OptionValue& value) {
           for (const auto& [name, item] : held) dict[py::str(name)] = ToPython(item);
           return dict;
         } else if constexpr (std::is_same_v<T, std::string>) {
-          PyObject* text = PyUnicode_DecodeUTF8(held.data(), static_cast<Py_ssize_t>(held.size()),
-                                                nullptr);
+          PyObject* text = PyUnicode_DecodeUTF8(
+              held.data(), static_cast<Py_ssize_t>(held.size()), nullptr);
           if (text != nullptr) return py::reinterpret_steal<py::object>(text);
           PyErr_Clear();
           return py::bytes(held);
@@ -101,38 +102,50 @@ void RegisterMessage(py::module_& m, const char* name, const char* doc,
               return message;
             }),
             py::arg("proto") = py::none(), py::pos_only(),
-            "proto: serialized bytes, or any object with SerializeToString(), to start from.\n"
-            "fields: by name; nested messages as dicts, enums by name, repeated fields as lists.\n"
+            "proto: serialized bytes, or any object with SerializeToString(), to start "
+            "from.\n"
+            "fields: by name; nested messages as dicts, enums by name, repeated fields "
+            "as lists.\n"
             "Raises TypeError for an unknown field or a value that it cannot take.");
   } else {
     cls.def(py::init<>());
   }
-  cls.def("to_dict", [](const Message& self) { return py::dict(ToPython(self.ToMap())); },
-          "The fields that are set, nested.")
-      .def("SerializeToString", [](const Message& self) { return py::bytes(self.Serialize()); },
-           "The protocol buffer's wire format.")
-      .def("__getattr__",
-           [name](const Message& self, const std::string& field) {
-             try {
-               return ToPython(self.Get(field));
-             } catch (const Error&) {
-               throw py::attribute_error(std::string(name) + " has no field '" + field + "'");
-             }
-           },
-           "The value of a field, its default when it is not set.")
+  cls.def(
+         "to_dict",
+         [](const Message& self) {
+           return py::typing::Dict<py::str, py::object>(ToPython(self.ToMap()));
+         },
+         "The fields that are set, nested.")
+      .def(
+          "SerializeToString",
+          [](const Message& self) { return py::bytes(self.Serialize()); },
+          "The protocol buffer's wire format.")
+      .def(
+          "__getattr__",
+          [name](const Message& self, const std::string& field) {
+            try {
+              return ToPython(self.Get(field));
+            } catch (const Error&) {
+              throw py::attribute_error(std::string(name) + " has no field '" + field +
+                                        "'");
+            }
+          },
+          "The value of a field, its default when it is not set.")
       .def("__dir__", [](const Message& self) { return self.FieldNames(); })
-      .def("__eq__",
-           [](const Message& self, const Message& other) {
-             return self.Serialize() == other.Serialize();
-           },
-           py::is_operator())
+      .def(
+          "__eq__",
+          [](const Message& self, const Message& other) {
+            return self.Serialize() == other.Serialize();
+          },
+          py::is_operator())
       .def("__repr__",
            [name](const Message& self) {
              std::string text = name;
              text += "(";
              for (const auto& [field, value] : self.ToMap()) {
                if (text.back() != '(') text += ", ";
-               text += field + "=" + py::repr(ToPython(value)).template cast<std::string>();
+               text +=
+                   field + "=" + py::repr(ToPython(value)).template cast<std::string>();
              }
              return text + ")";
            })

@@ -18,8 +18,8 @@ namespace py = pybind11;
 
 const std::string kFeeds = "feeds";
 
-py::list ToList(std::vector<Tensor> tensors) {
-  py::list arrays;
+ArrayList ToList(std::vector<Tensor> tensors) {
+  ArrayList arrays;
   for (Tensor& tensor : tensors) arrays.append(ToArray(std::move(tensor)));
   return arrays;
 }
@@ -28,7 +28,7 @@ py::list ToList(std::vector<Tensor> tensors) {
 struct PyCallable {
   Callable callable;
 
-  py::list Call(const py::args& arrays) const {
+  ArrayList Call(const py::args& arrays) const {
     DrainReleases();
     const std::vector<TensorSpec>& specs = callable.feeds();
     if (arrays.size() != specs.size()) {
@@ -37,7 +37,8 @@ struct PyCallable {
     }
     std::vector<Tensor> feeds;
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      feeds.push_back(ToTensor(arrays[i].ptr(), specs[i], Place{kFeeds, "tensor", specs[i].name},
+      feeds.push_back(ToTensor(arrays[i].ptr(), specs[i],
+                               Place{kFeeds, "tensor", specs[i].name},
                                CopyMode::kIfNeeded));
     }
     std::vector<Tensor> outputs;
@@ -52,9 +53,9 @@ struct PyCallable {
 
 }  // namespace
 
-py::list RunSession(const Session& session, const py::dict& feeds, const py::object& fetches,
-                    const py::object& targets, const py::object& run_options,
-                    RunMetadata* metadata) {
+ArrayList RunSession(const Session& session, const py::dict& feeds,
+                     const py::object& fetches, const py::object& targets,
+                     const py::object& run_options, RunMetadata* metadata) {
   DrainReleases();
   std::vector<std::pair<std::string, Tensor>> inputs;
   for (const auto& [key, value] : feeds) {
@@ -64,8 +65,9 @@ py::list RunSession(const Session& session, const py::dict& feeds, const py::obj
     }
     const std::string name = key.cast<std::string>();
     const TensorSpec spec = session.tensor_spec(name);
-    inputs.emplace_back(name, ToTensor(value.ptr(), spec, Place{kFeeds, "tensor", spec.name},
-                                       CopyMode::kIfNeeded));
+    inputs.emplace_back(name,
+                        ToTensor(value.ptr(), spec, Place{kFeeds, "tensor", spec.name},
+                                 CopyMode::kIfNeeded));
   }
   const std::vector<std::string> fetch_names = ToNames(fetches, "fetches");
   const std::vector<std::string> target_names = ToNames(targets, "targets");
@@ -73,8 +75,8 @@ py::list RunSession(const Session& session, const py::dict& feeds, const py::obj
   std::vector<Tensor> outputs;
   {
     const GilRelease released;
-    outputs = session.Run(inputs, fetch_names, target_names, options ? &*options : nullptr,
-                          metadata);
+    outputs = session.Run(inputs, fetch_names, target_names,
+                          options ? &*options : nullptr, metadata);
   }
   DrainReleases();
   return ToList(std::move(outputs));
@@ -88,17 +90,21 @@ void RegisterSession(py::module_& m) {
       .def_readonly("memory_limit", &DeviceAttributes::memory_limit, "In bytes.")
       .def_readonly("physical_device_desc", &DeviceAttributes::physical_device_desc)
       .def("__repr__", [](const DeviceAttributes& self) {
-        return "DeviceAttributes(name='" + self.name + "', device_type='" + self.device_type +
-               "', memory_limit=" + std::to_string(self.memory_limit) + ")";
+        return "DeviceAttributes(name='" + self.name + "', device_type='" +
+               self.device_type + "', memory_limit=" + std::to_string(self.memory_limit) +
+               ")";
       });
 
-  py::class_<PyCallable>(m, "Callable", R"(Feeds and fetches resolved once, to be run many times.
+  py::class_<PyCallable>(m, "SessionCallable",
+                         R"(Feeds and fetches resolved once, to be run many times.
 
 Made by Session.make_callable. Any number of threads may call it at once.)")
       .def("__call__", &PyCallable::Call,
-           "Takes the feeds in the order of make_callable; returns the fetches as a list.");
+           "Takes the feeds in the order of make_callable; returns the fetches as a "
+           "list.");
 
-  py::class_<Session>(m, "Session", R"(The TensorFlow session that a loaded SavedModel lives in.
+  py::class_<Session>(m, "Session",
+                      R"(The TensorFlow session that a loaded SavedModel lives in.
 
 Any tensor of the graph can be fed and fetched by its name ("dense/BiasAdd:0"; ":0" may be left
 out). Any number of threads may use it at once.)")
@@ -111,29 +117,32 @@ feeds: tensor name -> array. fetches: tensor names. targets: names of operations
 without fetching. run_options: those of loading by default. metadata: filled if the options
 ask for a trace.
 Raises ValueError for a name that is not in the graph, TypeError for a wrong dtype.)")
-      .def("make_callable",
-           [](const Session& self, const py::object& feeds, const py::object& fetches,
-              const py::object& targets, const py::object& run_options) {
-             const std::vector<std::string> feed_names = ToNames(feeds, "feeds");
-             const std::vector<std::string> fetch_names = ToNames(fetches, "fetches");
-             const std::vector<std::string> target_names = ToNames(targets, "targets");
-             const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
-             const GilRelease released;
-             return PyCallable{self.MakeCallable(feed_names, fetch_names, target_names,
-                                                 options ? &*options : nullptr)};
-           },
-           py::arg("feeds"), py::arg("fetches"), py::arg("targets") = py::tuple(),
-           py::arg("run_options") = py::none(),
-           "Resolves names once: callable(*arrays) -> list of arrays, with less overhead.")
+      .def(
+          "make_callable",
+          [](const Session& self, const py::object& feeds, const py::object& fetches,
+             const py::object& targets, const py::object& run_options) {
+            const std::vector<std::string> feed_names = ToNames(feeds, "feeds");
+            const std::vector<std::string> fetch_names = ToNames(fetches, "fetches");
+            const std::vector<std::string> target_names = ToNames(targets, "targets");
+            const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
+            const GilRelease released;
+            return PyCallable{self.MakeCallable(feed_names, fetch_names, target_names,
+                                                options ? &*options : nullptr)};
+          },
+          py::arg("feeds"), py::arg("fetches"), py::arg("targets") = py::tuple(),
+          py::arg("run_options") = py::none(),
+          "Resolves names once: callable(*arrays) -> list of arrays, with less overhead.")
       .def("list_devices", &Session::ListDevices)
-      .def("tensor_spec",
-           [](const Session& self, const std::string& name) {
-             const TensorSpec spec = self.tensor_spec(name);
-             return ToTensorSpec(spec.name, spec);
-           },
-           py::arg("name"), "The dtype and static shape of a tensor of the graph.")
+      .def(
+          "tensor_spec",
+          [](const Session& self, const std::string& name) {
+            const TensorSpec spec = self.tensor_spec(name);
+            return TensorSpecObject(ToTensorSpec(spec.name, spec));
+          },
+          py::arg("name"), "The dtype and static shape of a tensor of the graph.")
       .def("close", &Session::Close, py::call_guard<GilRelease>(),
-           "Frees the session's memory once calls under way have returned. Later calls raise\n"
+           "Frees the session's memory once calls under way have returned. Later calls "
+           "raise\n"
            "FailedPreconditionError. Arrays stay valid. May be repeated.");
 }
 

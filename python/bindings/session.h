@@ -1,16 +1,15 @@
 #ifndef SAVEDMODEL_BINDINGS_SESSION_H_
 #define SAVEDMODEL_BINDINGS_SESSION_H_
 
-#include <pybind11/pybind11.h>
-
+#include "annotations.h"
 #include "savedmodel/session.h"
 
 namespace savedmodel::python {
 
 // Session.run; Model.run is the same on the model's session. Requires GIL.
-pybind11::list RunSession(const Session& session, const pybind11::dict& feeds,
-                          const pybind11::object& fetches, const pybind11::object& targets,
-                          const pybind11::object& run_options, RunMetadata* metadata);
+ArrayList RunSession(const Session& session, const pybind11::dict& feeds,
+                     const pybind11::object& fetches, const pybind11::object& targets,
+                     const pybind11::object& run_options, RunMetadata* metadata);
 
 }  // namespace savedmodel::python
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "annotations.h"
 #include "array_in.h"
 #include "array_out.h"
 #include "convert.h"
@@ -23,15 +24,16 @@ namespace py = pybind11;
 // usually found by comparing pointers.
 struct PySignature {
   explicit PySignature(Signature wrapped) : signature(std::move(wrapped)) {
-    for (const NamedSpec& input : signature.inputs()) input_names.push_back(Intern(input.name));
+    for (const NamedSpec& input : signature.inputs())
+      input_names.push_back(Intern(input.name));
     for (const NamedSpec& output : signature.outputs()) {
       output_names.push_back(Intern(output.name));
     }
   }
 
   static py::object Intern(const std::string& name) {
-    PyObject* text = PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()),
-                                          "backslashreplace");
+    PyObject* text = PyUnicode_DecodeUTF8(
+        name.data(), static_cast<Py_ssize_t>(name.size()), "backslashreplace");
     if (text == nullptr) throw py::error_already_set();
     PyUnicode_InternInPlace(&text);
     return py::reinterpret_steal<py::object>(text);
@@ -54,17 +56,23 @@ struct PyBoundCall {
   std::vector<py::object> output_names;
 };
 
-std::string Describe(const py::handle& name) { return py::repr(name).cast<std::string>(); }
+std::string Describe(const py::handle& name) {
+  return py::repr(name).cast<std::string>();
+}
 
 std::string ListNames(const std::vector<py::object>& names) {
   std::string list;
-  for (const py::object& name : names) list += (list.empty() ? "" : ", ") + Describe(name);
+  for (const py::object& name : names)
+    list += (list.empty() ? "" : ", ") + Describe(name);
   return list.empty() ? "(none)" : list;
 }
 
 [[noreturn]] void Fail(const PySignature& self, const std::string& message) {
   throw Error(ErrorCode::kInvalidArgument, self.signature.description() + ": " + message);
 }
+
+// What dict() takes as a mapping; an array has items too, but no keys.
+bool IsMapping(const py::handle& object) { return py::hasattr(object, "keys"); }
 
 // The position of a name, or -1.
 int Find(const std::vector<py::object>& names, PyObject* name) {
@@ -106,7 +114,8 @@ std::vector<PyObject*> Order(const PySignature& self, PyObject* mapping) {
   while (PyDict_Next(mapping, &position, &key, &value) != 0) {
     const int index = Find(self.input_names, key);
     if (index < 0) {
-      Fail(self, "no input " + Describe(key) + "; inputs: " + ListNames(self.input_names));
+      Fail(self,
+           "no input " + Describe(key) + "; inputs: " + ListNames(self.input_names));
     }
     values[static_cast<std::size_t>(index)] = value;
   }
@@ -114,24 +123,27 @@ std::vector<PyObject*> Order(const PySignature& self, PyObject* mapping) {
 }
 
 // The inputs of a call: all by keyword, or the only one by position.
-std::vector<PyObject*> OrderArguments(const PySignature& self, PyObject* args, PyObject* kwargs) {
+std::vector<PyObject*> OrderArguments(const PySignature& self, PyObject* args,
+                                      PyObject* kwargs) {
   const Py_ssize_t positional = PyTuple_GET_SIZE(args);
   if (positional == 0) {
-    if (kwargs == nullptr) return std::vector<PyObject*>(self.input_names.size(), nullptr);
+    if (kwargs == nullptr)
+      return std::vector<PyObject*>(self.input_names.size(), nullptr);
     return Order(self, kwargs);
   }
   if (positional != 1 || self.input_names.size() != 1 ||
       (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
-    throw py::type_error(self.signature.description() +
-                         ": inputs go by keyword (" + ListNames(self.input_names) +
-                         "); by position only the single input of a signature that has one");
+    throw py::type_error(
+        self.signature.description() + ": inputs go by keyword (" +
+        ListNames(self.input_names) +
+        "); by position only the single input of a signature that has one");
   }
   return {PyTuple_GET_ITEM(args, 0)};
 }
 
-py::object ToDict(const std::vector<py::object>& names, std::vector<Tensor> tensors,
-                  CopyMode copy = CopyMode::kIfNeeded) {
-  py::object dict = py::reinterpret_steal<py::object>(PyDict_New());
+ArrayDict ToDict(const std::vector<py::object>& names, std::vector<Tensor> tensors,
+                 CopyMode copy = CopyMode::kIfNeeded) {
+  ArrayDict dict;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const py::object array = ToArray(std::move(tensors[i]), copy);
     if (PyDict_SetItem(dict.ptr(), names[i].ptr(), array.ptr()) != 0) {
@@ -141,7 +153,7 @@ py::object ToDict(const std::vector<py::object>& names, std::vector<Tensor> tens
   return dict;
 }
 
-py::object Call(const PySignature& self, PyObject* args, PyObject* kwargs) {
+ArrayDict Call(const PySignature& self, PyObject* args, PyObject* kwargs) {
   DrainReleases();
   const std::vector<Tensor> inputs =
       Convert(self, OrderArguments(self, args, kwargs), CopyMode::kIfNeeded);
@@ -154,13 +166,14 @@ py::object Call(const PySignature& self, PyObject* args, PyObject* kwargs) {
   return ToDict(self.output_names, std::move(outputs));
 }
 
-py::object Run(const PySignature& self, const py::object& inputs, const py::object& outputs,
-               const py::object& out, const py::object& run_options, RunMetadata* metadata,
-               const py::object& copy) {
+ArrayDict Run(const PySignature& self, const py::object& inputs,
+              const py::object& outputs, const py::object& out,
+              const py::object& run_options, RunMetadata* metadata,
+              const py::object& copy) {
   DrainReleases();
   const CopyMode mode = ToCopyMode(copy.ptr());
   // A copy of the mapping keeps its values alive, whatever another thread does to it.
-  if (!inputs.is_none() && !PyMapping_Check(inputs.ptr())) {
+  if (!inputs.is_none() && !IsMapping(inputs)) {
     throw py::type_error(self.signature.description() +
                          ": inputs: expected a mapping of input names to arrays, got a " +
                          Py_TYPE(inputs.ptr())->tp_name);
@@ -177,7 +190,8 @@ py::object Run(const PySignature& self, const py::object& inputs, const py::obje
       const py::str key(name);
       const int index = Find(self.output_names, key.ptr());
       if (index < 0) {
-        Fail(self, "no output " + Describe(key) + "; outputs: " + ListNames(self.output_names));
+        Fail(self,
+             "no output " + Describe(key) + "; outputs: " + ListNames(self.output_names));
       }
       indices.push_back(index);
       names.push_back(self.output_names[static_cast<std::size_t>(index)]);
@@ -187,7 +201,7 @@ py::object Run(const PySignature& self, const py::object& inputs, const py::obje
   const auto& specs = self.signature.outputs();
   py::dict into;
   if (!out.is_none()) {
-    if (!PyMapping_Check(out.ptr())) {
+    if (!IsMapping(out)) {
       throw py::type_error(self.signature.description() +
                            ": out: expected a mapping of output names to arrays, got a " +
                            Py_TYPE(out.ptr())->tp_name);
@@ -196,10 +210,11 @@ py::object Run(const PySignature& self, const py::object& inputs, const py::obje
     for (const auto& [key, array] : into) {
       const int position = Find(names, key.ptr());
       if (position < 0) {
-        Fail(self, "out: no output " + Describe(key) + " in this call; outputs: " +
-                       ListNames(names));
+        Fail(self, "out: no output " + Describe(key) +
+                       " in this call; outputs: " + ListNames(names));
       }
-      const auto index = static_cast<std::size_t>(indices[static_cast<std::size_t>(position)]);
+      const auto index =
+          static_cast<std::size_t>(indices[static_cast<std::size_t>(position)]);
       CheckOut(array.ptr(), specs[index].spec, self.OutputPlace(index));
     }
     if (mode == CopyMode::kNever && !into.empty()) {
@@ -222,14 +237,16 @@ py::object Run(const PySignature& self, const py::object& inputs, const py::obje
   {
     const GilRelease released;
     if (mode == CopyMode::kNever && !feeds.empty() && self.signature.retains_inputs()) {
-      Fail(self, "copy=False, but a copy is needed: the graph may keep an input beyond the call "
-                 "(it assigns to a variable, or fills a queue or a similar resource)");
+      Fail(
+          self,
+          "copy=False, but a copy is needed: the graph may keep an input beyond the call "
+          "(it assigns to a variable, or fills a queue or a similar resource)");
     }
     results = self.signature.RunPositional(feeds, outputs.is_none() ? nullptr : &indices,
                                            options ? &*options : nullptr, metadata);
   }
   DrainReleases();
-  py::dict dict;
+  ArrayDict dict;
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto index = static_cast<std::size_t>(indices[i]);
     if (into.contains(names[i])) {
@@ -243,7 +260,8 @@ py::object Run(const PySignature& self, const py::object& inputs, const py::obje
   return dict;
 }
 
-PyBoundCall Bind(const PySignature& self, const py::args& args, const py::kwargs& kwargs) {
+PyBoundCall Bind(const PySignature& self, const py::args& args,
+                 const py::kwargs& kwargs) {
   DrainReleases();
   const std::vector<PyObject*> values = OrderArguments(self, args.ptr(), kwargs.ptr());
   const std::vector<NamedSpec>& specs = self.signature.inputs();
@@ -265,7 +283,7 @@ PyBoundCall Bind(const PySignature& self, const py::args& args, const py::kwargs
   return {self.signature.BindPositional(std::move(tensors)), self.output_names};
 }
 
-py::object CallBound(const PyBoundCall& self) {
+ArrayDict CallBound(const PyBoundCall& self) {
   DrainReleases();
   std::vector<Tensor> outputs;
   {
@@ -287,7 +305,7 @@ const T& Unwrap(PyObject* object) {
 template <typename Body>
 PyObject* Guarded(const Body& body) {
   try {
-    return body().release().ptr();
+    return py::object(body()).release().ptr();
   } catch (...) {
     py::detail::try_translate_exceptions();
     return nullptr;
@@ -300,26 +318,28 @@ PyObject* SignatureCall(PyObject* self, PyObject* args, PyObject* kwargs) {
 
 PyObject* BoundCallCall(PyObject* self, PyObject* args, PyObject* kwargs) {
   return Guarded([&] {
-    if (PyTuple_GET_SIZE(args) != 0 || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
+    if (PyTuple_GET_SIZE(args) != 0 ||
+        (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
       throw py::type_error("a bound call takes no arguments");
     }
     return CallBound(Unwrap<PyBoundCall>(self));
   });
 }
 
-// Makes object(...) go straight to `call`: pybind11's dispatch costs as much as the rest of a
-// call. The documented __call__ of the class stays, for those who name it.
+// Makes object(...) go straight to `call`: pybind11's dispatch costs as much as the rest
+// of a call. The documented __call__ of the class stays, for those who name it.
 void SetCall(const py::handle& cls, ternaryfunc call) {
   auto* type = reinterpret_cast<PyTypeObject*>(cls.ptr());
   type->tp_call = call;
   PyType_Modified(type);
 }
 
-py::dict Specs(const std::vector<py::object>& names, const std::vector<NamedSpec>& specs,
+SpecDict Specs(const std::vector<py::object>& names, const std::vector<NamedSpec>& specs,
                bool by_key) {
-  py::dict dict;
+  SpecDict dict;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    dict[names[i]] = ToTensorSpec(by_key ? specs[i].name : specs[i].spec.name, specs[i].spec);
+    dict[names[i]] =
+        ToTensorSpec(by_key ? specs[i].name : specs[i].spec.name, specs[i].spec);
   }
   return dict;
 }
@@ -329,8 +349,8 @@ std::string Repr(const PySignature& self) {
   const auto list = [&](const char* label, const std::vector<NamedSpec>& specs) {
     text += std::string(", ") + label + ": ";
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      text += (i == 0 ? "" : ", ") + specs[i].name + " " + DataTypeName(specs[i].spec.dtype) +
-              " " + specs[i].spec.shape.ToString();
+      text += (i == 0 ? "" : ", ") + specs[i].name + " " +
+              DataTypeName(specs[i].spec.dtype) + " " + specs[i].spec.shape.ToString();
     }
   };
   list("inputs", self.signature.inputs());
@@ -364,11 +384,12 @@ Do not change an input's contents during the call.
 
 Raises TypeError for an array of another dtype and ValueError for another shape or name,
 before anything runs; SavedModelError for what the graph reports.)");
-  cls.def("__call__",
-          [](const PySignature& self, const py::args& args, const py::kwargs& inputs) {
-            return Call(self, args.ptr(), inputs.ptr());
-          },
-          "Runs all outputs.")
+  cls.def(
+         "__call__",
+         [](const PySignature& self, const py::args& args, const py::kwargs& inputs) {
+           return Call(self, args.ptr(), inputs.ptr());
+         },
+         "Runs all outputs.")
       .def("run", &Run, py::arg("inputs"), py::arg("outputs") = py::none(),
            py::arg("out") = py::none(), py::arg("run_options") = py::none(),
            py::arg("metadata") = nullptr, py::arg("copy") = py::none(),
@@ -387,44 +408,49 @@ copy: None copies where it must, False raises ValueError instead, True copies ev
 
 Arrays must be such that no copy is needed (`savedmodel.aligned_empty` makes them), so that
 every call reads their current contents. Python numbers, strings and NumPy scalars are fixed.)")
-      .def_property_readonly("name",
-                             [](const PySignature& self) { return self.signature.name(); })
-      .def_property_readonly("method_name",
-                             [](const PySignature& self) { return self.signature.method_name(); })
-      .def_property_readonly("inputs",
-                             [](const PySignature& self) {
-                               return Specs(self.input_names, self.signature.inputs(), false);
-                             },
-                             "Name -> TensorSpec, whose name is the tensor's in the graph.")
-      .def_property_readonly("outputs",
-                             [](const PySignature& self) {
-                               return Specs(self.output_names, self.signature.outputs(), false);
-                             },
-                             "Name -> TensorSpec, whose name is the tensor's in the graph.")
-      .def_property_readonly("default_inputs",
-                             [](const PySignature& self) {
-                               py::dict values;
-                               const auto& specs = self.signature.inputs();
-                               for (std::size_t i = 0; i < specs.size(); ++i) {
-                                 if (!specs[i].has_default) continue;
-                                 values[self.input_names[i]] = ToArray(
-                                     self.signature.default_input(static_cast<int>(i)));
-                               }
-                               return values;
-                             },
-                             "Name -> array, of the inputs that may be left out.")
-      .def_property_readonly("structured_input_signature",
-                             [](const PySignature& self) {
-                               return py::make_tuple(
-                                   py::tuple(),
-                                   Specs(self.input_names, self.signature.inputs(), true));
-                             },
-                             "As TensorFlow spells it: ((), {name: TensorSpec}).")
-      .def_property_readonly("structured_outputs",
-                             [](const PySignature& self) {
-                               return Specs(self.output_names, self.signature.outputs(), true);
-                             },
-                             "As TensorFlow spells it: {name: TensorSpec}.")
+      .def_property_readonly(
+          "name", [](const PySignature& self) { return self.signature.name(); })
+      .def_property_readonly(
+          "method_name",
+          [](const PySignature& self) { return self.signature.method_name(); })
+      .def_property_readonly(
+          "inputs",
+          [](const PySignature& self) {
+            return Specs(self.input_names, self.signature.inputs(), false);
+          },
+          "Name -> TensorSpec, whose name is the tensor's in the graph.")
+      .def_property_readonly(
+          "outputs",
+          [](const PySignature& self) {
+            return Specs(self.output_names, self.signature.outputs(), false);
+          },
+          "Name -> TensorSpec, whose name is the tensor's in the graph.")
+      .def_property_readonly(
+          "default_inputs",
+          [](const PySignature& self) {
+            ArrayDict values;
+            const auto& specs = self.signature.inputs();
+            for (std::size_t i = 0; i < specs.size(); ++i) {
+              if (!specs[i].has_default) continue;
+              values[self.input_names[i]] =
+                  ToArray(self.signature.default_input(static_cast<int>(i)));
+            }
+            return values;
+          },
+          "Name -> array, of the inputs that may be left out.")
+      .def_property_readonly(
+          "structured_input_signature",
+          [](const PySignature& self) {
+            return py::typing::Tuple<py::tuple, SpecDict>(py::make_tuple(
+                py::tuple(), Specs(self.input_names, self.signature.inputs(), true)));
+          },
+          "As TensorFlow spells it: ((), {name: TensorSpec}).")
+      .def_property_readonly(
+          "structured_outputs",
+          [](const PySignature& self) {
+            return Specs(self.output_names, self.signature.outputs(), true);
+          },
+          "As TensorFlow spells it: {name: TensorSpec}.")
       .def("__repr__", &Repr);
   SetCall(cls, &SignatureCall);
 }

@@ -41,12 +41,12 @@ from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
 if TYPE_CHECKING:
     from savedmodel._native import (
         BoundCall,
-        Callable,
         DeviceAttributes,
         RunMetadata,
         RunOptions,
         SavedModelBundle,
         Session,
+        SessionCallable,
         SessionOptions,
         Signature,
         SignatureDef,
@@ -61,7 +61,6 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "BoundCall",
-    "Callable",
     "CancelledError",
     "CopyStats",
     "DataLossError",
@@ -83,6 +82,7 @@ __all__ = [
     "SavedModelBundle",
     "SavedModelError",
     "Session",
+    "SessionCallable",
     "SessionOptions",
     "Signature",
     "SignatureDef",
@@ -111,7 +111,7 @@ _MODULE_OF = {
     **dict.fromkeys(
         (
             "BoundCall",
-            "Callable",
+            "SessionCallable",
             "DeviceAttributes",
             "RunMetadata",
             "RunOptions",

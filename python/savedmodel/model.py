@@ -13,7 +13,6 @@ from savedmodel.specs import CopyStats, Fingerprint, LoadPhase
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy as np
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
@@ -116,7 +115,11 @@ class Model:
 
     @property
     def load_report(self) -> dict[str, LoadPhase]:
-        """Phase ("read", "create", "restore", "init") -> seconds and bytes read."""
+        """Phase -> seconds and bytes read from disk.
+
+        "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
+        "create": the session. "restore": the variables. "init": the tables.
+        """
         return self._native.load_report
 
     @property
@@ -130,7 +133,7 @@ class Model:
         return self._native.bundle.session
 
     @overload
-    def run(
+    def run(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
         self,
         fetches: str,
         feeds: Mapping[str, Any] | None = None,
@@ -191,7 +194,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         native = self._native
         return _unpickle, (
-            os.path.abspath(self.path),
+            os.path.abspath(self.path),  # noqa: PTH100, a link stays a link
             sorted(self.tags),
             native.session_options,
             native.run_options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class LoadPhase(NamedTuple):
     bytes: int
 
 
-class CopyStats(NamedTuple):
+@dataclass(frozen=True)
+class CopyStats:
     """How many tensors were copied on the way in or out, and how many bytes that was.
 
     `by_reason`: reason -> (count, bytes). The reasons: `misaligned`, `non_contiguous`,

@@ -43,6 +43,7 @@ def save_linear(path: Path) -> None:
 def save_graph(path: Path) -> None:
     """A sound TF1 model without variables, whose nodes are in the graph itself."""
     import tensorflow as tf
+
     from zoo.tf1 import save_session, session, signature_def
 
     with session() as running:
@@ -184,6 +185,7 @@ def unknown_op_in_function(path: Path) -> None:
 def no_cpu_kernel(path: Path) -> None:
     """An op that TensorFlow knows, but only for GPUs."""
     import tensorflow as tf
+
     from zoo.tf1 import save_session, session, signature_def
 
     with session() as running:
@@ -196,6 +198,7 @@ def no_cpu_kernel(path: Path) -> None:
 def no_kernel_for_dtype(path: Path) -> None:
     """An op with CPU kernels, but none for the dtype it is given."""
     import tensorflow as tf
+
     from zoo.registry import save, signature
 
     @signature(x=([None, 3], tf.float32))
@@ -346,6 +349,7 @@ def missing_asset(path: Path) -> None:
     import tempfile
 
     import tensorflow as tf
+
     from zoo.lookup import WORDS, write_vocabulary
     from zoo.registry import save, signature
 

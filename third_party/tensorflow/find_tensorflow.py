@@ -1,7 +1,7 @@
 """Print where an installed TensorFlow wheel lies, or its version, without importing it.
 
-    python find_tensorflow.py                    the `tensorflow` folder
-    python find_tensorflow.py --version FOLDER   the version of the wheel in that folder
+python find_tensorflow.py                    the `tensorflow` folder
+python find_tensorflow.py --version FOLDER   the version of the wheel in that folder
 """
 
 from __future__ import annotations

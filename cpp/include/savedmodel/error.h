@@ -33,7 +33,8 @@ enum class ErrorCode : int {
 SAVEDMODEL_EXPORT const char* ErrorCodeName(ErrorCode code);
 
 // The one exception that this library throws, allocation failures aside. what() names the
-// model, the signature and the tensor where there is one, what was expected and what came.
+// model, the signature and the tensor where there is one, what was expected and what
+// came.
 class SAVEDMODEL_EXPORT Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message);

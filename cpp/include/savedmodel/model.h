@@ -16,8 +16,8 @@
 namespace savedmodel {
 
 struct LoadOptions {
-  // Exactly the tags of one MetaGraph. Absent: {"serve"} if the SavedModel has it, else its
-  // only MetaGraph, else an error that lists the choices.
+  // Exactly the tags of one MetaGraph. Absent: {"serve"} if the SavedModel has it, else
+  // its only MetaGraph, else an error that lists the choices.
   std::optional<std::vector<std::string>> tags;
   SessionOptions session_options;
   // Used while loading, and the default of every call.
@@ -26,8 +26,8 @@ struct LoadOptions {
   std::optional<std::int64_t> version;
 };
 
-// A loaded SavedModel. A handle: copies share it. Thread-safe: any number of threads may call
-// its signatures at once.
+// A loaded SavedModel. A handle: copies share it. Thread-safe: any number of threads may
+// call its signatures at once.
 class SAVEDMODEL_EXPORT Model {
  public:
   // `path`: a SavedModel directory, or a directory of numbered versions. Throws what

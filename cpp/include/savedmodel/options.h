@@ -19,19 +19,19 @@ using OptionList = std::vector<OptionValue>;
 // Field name (or map key) -> value, in order.
 using OptionMap = std::vector<std::pair<std::string, OptionValue>>;
 
-// A value for, or of, a field of a protocol buffer message. Enums go by name, messages and
-// map fields as OptionMap, repeated fields as OptionList, bytes as std::string.
+// A value for, or of, a field of a protocol buffer message. Enums go by name, messages
+// and map fields as OptionMap, repeated fields as OptionList, bytes as std::string.
 class OptionValue {
  public:
-  OptionValue(bool value) : value_(value) {}                              // NOLINT
-  OptionValue(int value) : value_(std::int64_t{value}) {}                 // NOLINT
-  OptionValue(std::int64_t value) : value_(value) {}                      // NOLINT
-  OptionValue(std::uint64_t value) : value_(value) {}                     // NOLINT
-  OptionValue(double value) : value_(value) {}                            // NOLINT
-  OptionValue(const char* value) : value_(std::string(value)) {}          // NOLINT
-  OptionValue(std::string value) : value_(std::move(value)) {}            // NOLINT
-  OptionValue(OptionList value) : value_(std::move(value)) {}             // NOLINT
-  OptionValue(OptionMap value) : value_(std::move(value)) {}              // NOLINT
+  OptionValue(bool value) : value_(value) {}                      // NOLINT
+  OptionValue(int value) : value_(std::int64_t{value}) {}         // NOLINT
+  OptionValue(std::int64_t value) : value_(value) {}              // NOLINT
+  OptionValue(std::uint64_t value) : value_(value) {}             // NOLINT
+  OptionValue(double value) : value_(value) {}                    // NOLINT
+  OptionValue(const char* value) : value_(std::string(value)) {}  // NOLINT
+  OptionValue(std::string value) : value_(std::move(value)) {}    // NOLINT
+  OptionValue(OptionList value) : value_(std::move(value)) {}     // NOLINT
+  OptionValue(OptionMap value) : value_(std::move(value)) {}      // NOLINT
 
   const std::variant<bool, std::int64_t, std::uint64_t, double, std::string, OptionList,
                      OptionMap>&
@@ -40,12 +40,13 @@ class OptionValue {
   }
 
  private:
-  std::variant<bool, std::int64_t, std::uint64_t, double, std::string, OptionList, OptionMap>
+  std::variant<bool, std::int64_t, std::uint64_t, double, std::string, OptionList,
+               OptionMap>
       value_;
 };
 
-// One of TensorFlow's protocol buffer messages, its fields reached by name. Not thread-safe;
-// what it is given to keeps a copy.
+// One of TensorFlow's protocol buffer messages, its fields reached by name. Not
+// thread-safe; what it is given to keeps a copy.
 class SAVEDMODEL_EXPORT ProtoMessage {
  public:
   virtual ~ProtoMessage();
@@ -57,11 +58,13 @@ class SAVEDMODEL_EXPORT ProtoMessage {
 
   // The fields that are set, nested.
   OptionMap ToMap() const;
-  // The value of a field, its default when not set. Throws InvalidArgument for an unknown one.
+  // The value of a field, its default when not set. Throws InvalidArgument for an unknown
+  // one.
   OptionValue Get(std::string_view field) const;
   std::vector<std::string> FieldNames() const;
 
-  // The wire format. Parse throws InvalidArgument for bytes that are not such a message.
+  // The wire format, the same for equal messages. Parse throws InvalidArgument for bytes
+  // that are not such a message.
   std::string Serialize() const;
   void Parse(std::string_view serialized);
 

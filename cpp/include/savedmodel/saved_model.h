@@ -43,13 +43,15 @@ struct Fingerprint {
 
 // One phase of loading.
 struct LoadPhase {
-  std::string name;  // "read", "create", "restore", "init"
+  // "library" (libtensorflow_cc, with a process's first model), "read" (saved_model.pb),
+  // "create" (the session), "restore" (the variables), "init" (the tables).
+  std::string name;
   double seconds = 0;
   std::uint64_t bytes = 0;  // read from disk; 0 where a phase reads nothing of its own
 };
 
-// What tensorflow::LoadSavedModel gives: a MetaGraph in a session, variables restored, tables
-// initialised. A handle: copies share it. Thread-safe.
+// What tensorflow::LoadSavedModel gives: a MetaGraph in a session, variables restored,
+// tables initialised. A handle: copies share it. Thread-safe.
 class SAVEDMODEL_EXPORT SavedModelBundle {
  public:
   const std::string& export_dir() const;
@@ -78,16 +80,17 @@ class SAVEDMODEL_EXPORT SavedModelBundle {
   friend std::shared_ptr<tensorflow::SavedModelBundle> GetTensorFlowBundle(
       const SavedModelBundle&);
   struct State;
-  explicit SavedModelBundle(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  explicit SavedModelBundle(std::shared_ptr<const State> state)
+      : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };
 
 // Loads the MetaGraph with exactly these tags from a SavedModel directory, as
-// tensorflow::LoadSavedModel does: `run_options` are used while loading and are the default
-// of every call. Where TensorFlow's loader leaves variables without a value because the
-// variables files are missing, this one throws NotFound. Throws NotFound for a missing
-// directory or tag set, DataLoss for a saved_model.pb that cannot be parsed, InvalidArgument
-// for a graph that cannot be built; nothing is left loaded then.
+// tensorflow::LoadSavedModel does: `run_options` are used while loading and are the
+// default of every call. Where TensorFlow's loader leaves variables without a value
+// because the variables files are missing, this one throws NotFound. Throws NotFound for
+// a missing directory or tag set, DataLoss for a saved_model.pb that cannot be parsed,
+// InvalidArgument for a graph that cannot be built; nothing is left loaded then.
 SAVEDMODEL_EXPORT SavedModelBundle LoadSavedModel(const SessionOptions& session_options,
                                                   const RunOptions& run_options,
                                                   const std::string& export_dir,

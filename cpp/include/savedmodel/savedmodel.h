@@ -7,24 +7,24 @@
 //   auto outputs = infer.Run({{"x", x}});
 //   const float* scores = outputs.at("scores").data<float>();
 //
-// No header here holds a TensorFlow type, save the opt-in tensorflow_interop.h, which this
-// one does not include.
+// No header here holds a TensorFlow type, save the opt-in tensorflow_interop.h, which
+// this one does not include.
 //
 // Every function that fails throws savedmodel::Error (error.h).
 #ifndef SAVEDMODEL_SAVEDMODEL_H_
 #define SAVEDMODEL_SAVEDMODEL_H_
 
-#include "savedmodel/copy_stats.h"    // IWYU pragma: export
-#include "savedmodel/dtype.h"         // IWYU pragma: export
-#include "savedmodel/error.h"         // IWYU pragma: export
-#include "savedmodel/logging.h"       // IWYU pragma: export
-#include "savedmodel/model.h"         // IWYU pragma: export
-#include "savedmodel/options.h"       // IWYU pragma: export
-#include "savedmodel/saved_model.h"   // IWYU pragma: export
-#include "savedmodel/session.h"       // IWYU pragma: export
-#include "savedmodel/shape.h"         // IWYU pragma: export
-#include "savedmodel/signature.h"     // IWYU pragma: export
-#include "savedmodel/tensor.h"        // IWYU pragma: export
-#include "savedmodel/version.h"       // IWYU pragma: export
+#include "savedmodel/copy_stats.h"   // IWYU pragma: export
+#include "savedmodel/dtype.h"        // IWYU pragma: export
+#include "savedmodel/error.h"        // IWYU pragma: export
+#include "savedmodel/logging.h"      // IWYU pragma: export
+#include "savedmodel/model.h"        // IWYU pragma: export
+#include "savedmodel/options.h"      // IWYU pragma: export
+#include "savedmodel/saved_model.h"  // IWYU pragma: export
+#include "savedmodel/session.h"      // IWYU pragma: export
+#include "savedmodel/shape.h"        // IWYU pragma: export
+#include "savedmodel/signature.h"    // IWYU pragma: export
+#include "savedmodel/tensor.h"       // IWYU pragma: export
+#include "savedmodel/version.h"      // IWYU pragma: export
 
 #endif  // SAVEDMODEL_SAVEDMODEL_H_

@@ -18,8 +18,8 @@ class BundleHandle;
 
 // One of the devices of a session (TensorFlow's DeviceAttributes).
 struct DeviceAttributes {
-  std::string name;         // "/job:localhost/replica:0/task:0/device:CPU:0"
-  std::string device_type;  // "CPU"
+  std::string name;               // "/job:localhost/replica:0/task:0/device:CPU:0"
+  std::string device_type;        // "CPU"
   std::int64_t memory_limit = 0;  // bytes
   std::string physical_device_desc;
 };
@@ -28,14 +28,17 @@ struct DeviceAttributes {
 // the callable, which goes with the last of them or with its session. Thread-safe.
 class SAVEDMODEL_EXPORT Callable {
  public:
-  // `feeds` in the order of MakeCallable's; returns the fetches in that order. `metadata` is
-  // filled if the callable's RunOptions ask for a trace. Throws InvalidArgument for a wrong
-  // number or dtype of feeds, FailedPrecondition after Close(), and what the graph reports.
-  std::vector<Tensor> Run(const std::vector<Tensor>& feeds, RunMetadata* metadata = nullptr) const;
+  // `feeds` in the order of MakeCallable's; returns the fetches in that order. `metadata`
+  // is filled if the callable's RunOptions ask for a trace. Throws InvalidArgument for a
+  // wrong number or dtype of feeds, FailedPrecondition after Close(), and what the graph
+  // reports.
+  std::vector<Tensor> Run(const std::vector<Tensor>& feeds,
+                          RunMetadata* metadata = nullptr) const;
 
   // Name, dtype and static shape of each feed, in order.
   const std::vector<TensorSpec>& feeds() const;
-  // True if the graph may hold on to a feed after the call, so that views are copied first.
+  // True if the graph may hold on to a feed after the call, so that views are copied
+  // first.
   bool retains_feeds() const;
 
  private:
@@ -46,14 +49,14 @@ class SAVEDMODEL_EXPORT Callable {
   std::shared_ptr<const State> state_;
 };
 
-// The TensorFlow session that a loaded SavedModel lives in: any tensor of the graph can be
-// fed and fetched by its name ("dense/BiasAdd:0"; ":0" may be left out). A handle: copies
-// share the session. Thread-safe.
+// The TensorFlow session that a loaded SavedModel lives in: any tensor of the graph can
+// be fed and fetched by its name ("dense/BiasAdd:0"; ":0" may be left out). A handle:
+// copies share the session. Thread-safe.
 class SAVEDMODEL_EXPORT Session {
  public:
-  // Runs the graph once. Fetches may repeat and may name a fed tensor. `run_options` null:
-  // those of loading. Throws InvalidArgument for a name that is not in the graph, a feed of
-  // the wrong dtype, or a feed given twice; FailedPrecondition after Close().
+  // Runs the graph once. Fetches may repeat and may name a fed tensor. `run_options`
+  // null: those of loading. Throws InvalidArgument for a name that is not in the graph, a
+  // feed of the wrong dtype, or a feed given twice; FailedPrecondition after Close().
   std::vector<Tensor> Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
                           const std::vector<std::string>& fetches,
                           const std::vector<std::string>& targets = {},
@@ -67,12 +70,13 @@ class SAVEDMODEL_EXPORT Session {
 
   std::vector<DeviceAttributes> ListDevices() const;
 
-  // The dtype and static shape of a tensor of the graph. Throws InvalidArgument for a name
-  // that is not in the graph.
+  // The dtype and static shape of a tensor of the graph. Throws InvalidArgument for a
+  // name that is not in the graph.
   TensorSpec tensor_spec(const std::string& name) const;
 
-  // Ends the session for every handle of the model, and frees its memory once calls under way
-  // have returned. Later calls throw FailedPrecondition. Tensors stay valid. May be repeated.
+  // Ends the session for every handle of the model, and frees its memory once calls under
+  // way have returned. Later calls throw FailedPrecondition. Tensors stay valid. May be
+  // repeated.
   void Close() const;
 
  private:
@@ -82,12 +86,13 @@ class SAVEDMODEL_EXPORT Session {
   // `description` goes before the messages of the callable's errors.
   Callable MakeCallable(const std::vector<std::string>& feeds,
                         const std::vector<std::string>& fetches,
-                        const std::vector<std::string>& targets, const RunOptions* run_options,
-                        std::string description) const;
+                        const std::vector<std::string>& targets,
+                        const RunOptions* run_options, std::string description) const;
   std::vector<Tensor> Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
                           const std::vector<std::string>& fetches,
-                          const std::vector<std::string>& targets, const RunOptions* run_options,
-                          RunMetadata* metadata, const std::string& description) const;
+                          const std::vector<std::string>& targets,
+                          const RunOptions* run_options, RunMetadata* metadata,
+                          const std::string& description) const;
   std::shared_ptr<BundleHandle> handle_;
 };
 

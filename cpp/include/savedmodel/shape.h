@@ -43,7 +43,9 @@ class SAVEDMODEL_EXPORT PartialShape {
   friend bool operator==(const PartialShape& a, const PartialShape& b) {
     return a.dims_ == b.dims_;
   }
-  friend bool operator!=(const PartialShape& a, const PartialShape& b) { return !(a == b); }
+  friend bool operator!=(const PartialShape& a, const PartialShape& b) {
+    return !(a == b);
+  }
 
  private:
   std::optional<Shape> dims_;

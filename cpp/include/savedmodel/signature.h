@@ -48,18 +48,19 @@ class SAVEDMODEL_EXPORT Signature {
   const std::vector<NamedSpec>& inputs() const;
   const std::vector<NamedSpec>& outputs() const;
 
-  // Runs all outputs. Throws InvalidArgument for a missing, unknown or repeated input, one of
-  // the wrong dtype, rank or size; FailedPrecondition after the model was closed; and what
-  // the graph itself reports.
+  // Runs all outputs. Throws InvalidArgument for a missing, unknown or repeated input,
+  // one of the wrong dtype, rank or size; FailedPrecondition after the model was closed;
+  // and what the graph itself reports.
   TensorMap Run(const std::vector<std::pair<std::string, Tensor>>& inputs) const;
   // Runs only what the named outputs need. `run_options` null: those of loading.
   TensorMap Run(const std::vector<std::pair<std::string, Tensor>>& inputs,
-                const std::vector<std::string>& outputs, const RunOptions* run_options = nullptr,
+                const std::vector<std::string>& outputs,
+                const RunOptions* run_options = nullptr,
                 RunMetadata* metadata = nullptr) const;
 
   // The same by position, for the least overhead: inputs in the order of inputs() (a
-  // default-constructed optional input is given by default_input()), and the outputs whose
-  // positions in outputs() are asked for, or all when `outputs` is null.
+  // default-constructed optional input is given by default_input()), and the outputs
+  // whose positions in outputs() are asked for, or all when `outputs` is null.
   std::vector<Tensor> RunPositional(const std::vector<Tensor>& inputs,
                                     const std::vector<int>* outputs = nullptr,
                                     const RunOptions* run_options = nullptr,
@@ -71,7 +72,8 @@ class SAVEDMODEL_EXPORT Signature {
   BoundCall Bind(const std::vector<std::pair<std::string, Tensor>>& inputs) const;
   BoundCall BindPositional(std::vector<Tensor> inputs) const;
 
-  // True if the graph may hold on to an input after the call, so that views are copied first.
+  // True if the graph may hold on to an input after the call, so that views are copied
+  // first.
   bool retains_inputs() const;
 
   // "model '/path', signature 'serving_default'", for messages.
@@ -80,7 +82,8 @@ class SAVEDMODEL_EXPORT Signature {
  private:
   friend class Model;
   explicit Signature(std::shared_ptr<SignatureState> state) : state_(std::move(state)) {}
-  std::vector<Tensor> OrderInputs(const std::vector<std::pair<std::string, Tensor>>& inputs) const;
+  std::vector<Tensor> OrderInputs(
+      const std::vector<std::pair<std::string, Tensor>>& inputs) const;
   std::shared_ptr<SignatureState> state_;
 };
 

@@ -17,22 +17,24 @@
 
 namespace savedmodel {
 
-// TensorFlow's kernels read with aligned vector instructions and abort the process on memory
-// that is aligned to less than this many bytes (EIGEN_MAX_ALIGN_BYTES of the wheel).
+// TensorFlow's kernels read with aligned vector instructions and abort the process on
+// memory that is aligned to less than this many bytes (EIGEN_MAX_ALIGN_BYTES of the
+// wheel).
 inline constexpr std::size_t kTensorAlignment = 64;
 
 // A dense, row-major array in host memory: TensorFlow's own tensor under another name.
 //
-// Copying a Tensor shares its memory; Clone() copies it. The memory is either TensorFlow's
-// (reference-counted) or, in a View, the caller's. Distinct Tensor objects may be used from
-// distinct threads even when they share memory that nobody writes.
+// Copying a Tensor shares its memory; Clone() copies it. The memory is either
+// TensorFlow's (reference-counted) or, in a View, the caller's. Distinct Tensor objects
+// may be used from distinct threads even when they share memory that nobody writes.
 class SAVEDMODEL_EXPORT Tensor {
  public:
   // An empty float32 vector.
   Tensor() noexcept;
-  // Memory of its own, with kTensorAlignment. Numbers are not initialised; strings are empty.
-  // Throws InvalidArgument for a dtype without a value representation (resource, variant) and
-  // for a shape that is negative or too large, ResourceExhausted when memory is short.
+  // Memory of its own, with kTensorAlignment. Numbers are not initialised; strings are
+  // empty. Throws InvalidArgument for a dtype without a value representation (resource,
+  // variant) and for a shape that is negative or too large, ResourceExhausted when memory
+  // is short.
   Tensor(DataType dtype, const Shape& shape);
   Tensor(const Tensor& other);
   Tensor(Tensor&& other) noexcept;
@@ -40,13 +42,13 @@ class SAVEDMODEL_EXPORT Tensor {
   Tensor& operator=(Tensor&& other) noexcept;
   ~Tensor();
 
-  // Reads the caller's memory in place: never written, and kept until the last tensor that
-  // shares it is gone, which is when `owner` is released (on any thread). Without an owner
-  // the caller keeps the memory valid and unchanged for the whole of each call it is fed to,
-  // and for as long as an output that passes it through is held. A graph that would keep its
-  // input beyond the call (an assignment to a variable, a queue) is fed a copy.
-  // Throws InvalidArgument if `data` is not aligned to kTensorAlignment or for dtypes whose
-  // elements are objects (string, resource, variant).
+  // Reads the caller's memory in place: never written, and kept until the last tensor
+  // that shares it is gone, which is when `owner` is released (on any thread). Without an
+  // owner the caller keeps the memory valid and unchanged for the whole of each call it
+  // is fed to, and for as long as an output that passes it through is held. A graph that
+  // would keep its input beyond the call (an assignment to a variable, a queue) is fed a
+  // copy. Throws InvalidArgument if `data` is not aligned to kTensorAlignment or for
+  // dtypes whose elements are objects (string, resource, variant).
   static Tensor View(DataType dtype, const Shape& shape, const void* data,
                      std::shared_ptr<const void> owner = nullptr);
   template <typename T>
@@ -99,12 +101,12 @@ class SAVEDMODEL_EXPORT Tensor {
     return static_cast<T*>(mutable_data());
   }
 
-  // True if this is the only holder of memory that TensorFlow allocated. False for views, and
-  // for outputs that share memory with a constant, a variable or an input.
+  // True if this is the only holder of memory that TensorFlow allocated. False for views,
+  // and for outputs that share memory with a constant, a variable or an input.
   bool IsExclusive() const;
 
-  // Element `index` of a string tensor, valid while the tensor is. Throws InvalidArgument for
-  // another dtype, OutOfRange beyond the end.
+  // Element `index` of a string tensor, valid while the tensor is. Throws InvalidArgument
+  // for another dtype, OutOfRange beyond the end.
   std::string_view string_at(std::int64_t index) const;
   void set_string(std::int64_t index, std::string_view value);
 
@@ -118,7 +120,8 @@ class SAVEDMODEL_EXPORT Tensor {
   friend struct TensorAccess;
   void CheckType(DataType asked) const;
 
-  // A tensorflow::Tensor, kept inline: one allocation less for every tensor of every call.
+  // A tensorflow::Tensor, kept inline: one allocation less for every tensor of every
+  // call.
   alignas(8) unsigned char storage_[32];
 };
 

@@ -1,6 +1,6 @@
-// For applications that use TensorFlow's C++ API themselves: the TensorFlow objects behind
-// ours. Link `savedmodel::tensorflow_interop`, which brings TensorFlow's headers. Not part of
-// the umbrella header.
+// For applications that use TensorFlow's C++ API themselves: the TensorFlow objects
+// behind ours. Link `savedmodel::tensorflow_interop`, which brings TensorFlow's headers.
+// Not part of the umbrella header.
 #ifndef SAVEDMODEL_TENSORFLOW_INTEROP_H_
 #define SAVEDMODEL_TENSORFLOW_INTEROP_H_
 

@@ -37,4 +37,12 @@ void ThrowIfError(const absl::Status& status, const std::string& context) {
               context + ": " + std::string(status.message()));
 }
 
+void ThrowIfUnreadable(const absl::Status& status, const std::string& context) {
+  if (absl::IsOutOfRange(status)) {
+    throw Error(ErrorCode::kDataLoss,
+                context + ": a file is truncated: " + std::string(status.message()));
+  }
+  ThrowIfError(status, context);
+}
+
 }  // namespace savedmodel

@@ -1,10 +1,13 @@
 #include "core/proto_message.h"
 
+#include <algorithm>
 #include <limits>
 #include <type_traits>
 
 #include "core/nearest.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/reflection.h"
 #include "savedmodel/error.h"
 
@@ -20,8 +23,8 @@ using Field = pb::FieldDescriptor;
 }
 
 const char* KindOf(const OptionValue& value) {
-  static constexpr const char* kKinds[] = {"a bool",   "an integer", "an integer", "a float",
-                                           "a string", "a list",     "a mapping"};
+  static constexpr const char* kKinds[] = {
+      "a bool", "an integer", "an integer", "a float", "a string", "a list", "a mapping"};
   return kKinds[value.value().index()];
 }
 
@@ -30,7 +33,8 @@ std::string ExpectedKind(const Field& field) {
     case Field::CPPTYPE_BOOL: return "a bool";
     case Field::CPPTYPE_FLOAT:
     case Field::CPPTYPE_DOUBLE: return "a number";
-    case Field::CPPTYPE_STRING: return field.type() == Field::TYPE_BYTES ? "bytes" : "a string";
+    case Field::CPPTYPE_STRING:
+      return field.type() == Field::TYPE_BYTES ? "bytes" : "a string";
     case Field::CPPTYPE_MESSAGE:
       return "a mapping of the fields of " + std::string(field.message_type()->name());
     case Field::CPPTYPE_ENUM: {
@@ -44,9 +48,11 @@ std::string ExpectedKind(const Field& field) {
   }
 }
 
-[[noreturn]] void FailKind(const Field& field, const std::string& path, const OptionValue& value) {
+[[noreturn]] void FailKind(const Field& field, const std::string& path,
+                           const OptionValue& value) {
   std::string came = KindOf(value);
-  if (const auto* text = std::get_if<std::string>(&value.value())) came += " '" + *text + "'";
+  if (const auto* text = std::get_if<std::string>(&value.value()))
+    came += " '" + *text + "'";
   if (const auto* number = std::get_if<std::int64_t>(&value.value())) {
     came += " " + std::to_string(*number);
   }
@@ -57,7 +63,8 @@ template <typename T>
 T Integer(const Field& field, const std::string& path, const OptionValue& value) {
   if (const auto* number = std::get_if<std::int64_t>(&value.value())) {
     if constexpr (std::is_unsigned_v<T>) {
-      if (*number >= 0 && static_cast<std::uint64_t>(*number) <= std::numeric_limits<T>::max()) {
+      if (*number >= 0 &&
+          static_cast<std::uint64_t>(*number) <= std::numeric_limits<T>::max()) {
         return static_cast<T>(*number);
       }
     } else if (*number >= std::numeric_limits<T>::min() &&
@@ -88,14 +95,16 @@ bool Bool(const Field& field, const std::string& path, const OptionValue& value)
   FailKind(field, path, value);
 }
 
-const std::string& String(const Field& field, const std::string& path, const OptionValue& value) {
+const std::string& String(const Field& field, const std::string& path,
+                          const OptionValue& value) {
   if (const auto* text = std::get_if<std::string>(&value.value())) return *text;
   FailKind(field, path, value);
 }
 
 int Enum(const Field& field, const std::string& path, const OptionValue& value) {
   if (const auto* name = std::get_if<std::string>(&value.value())) {
-    if (const auto* entry = field.enum_type()->FindValueByName(*name)) return entry->number();
+    if (const auto* entry = field.enum_type()->FindValueByName(*name))
+      return entry->number();
   } else if (const auto* number = std::get_if<std::int64_t>(&value.value())) {
     if (field.enum_type()->FindValueByNumber(static_cast<int>(*number)) != nullptr) {
       return static_cast<int>(*number);
@@ -104,7 +113,8 @@ int Enum(const Field& field, const std::string& path, const OptionValue& value) 
   FailKind(field, path, value);
 }
 
-const OptionMap& Map(const Field& field, const std::string& path, const OptionValue& value) {
+const OptionMap& Map(const Field& field, const std::string& path,
+                     const OptionValue& value) {
   if (const auto* map = std::get_if<OptionMap>(&value.value())) return *map;
   FailKind(field, path, value);
 }
@@ -168,7 +178,8 @@ void Put(pb::Message* message, const Field& field, const std::string& path,
 }
 
 // A key of a map field comes as text, whatever its type.
-OptionValue MapKey(const Field& key_field, const std::string& path, const std::string& key) {
+OptionValue MapKey(const Field& key_field, const std::string& path,
+                   const std::string& key) {
   if (key_field.cpp_type() == Field::CPPTYPE_STRING) return key;
   if (key_field.cpp_type() == Field::CPPTYPE_BOOL) return key == "true" || key == "True";
   try {
@@ -211,7 +222,8 @@ void SetField(pb::Message* message, const Field& field, const std::string& path,
 
 void SetFields(pb::Message* message, const OptionMap& fields, const std::string& prefix) {
   for (const auto& [name, value] : fields) {
-    SetField(message, FindField(*message->GetDescriptor(), name, prefix), prefix + name, value);
+    SetField(message, FindField(*message->GetDescriptor(), name, prefix), prefix + name,
+             value);
   }
 }
 
@@ -219,8 +231,8 @@ OptionMap ToOptionMap(const pb::Message& message);
 
 OptionValue Take(const pb::Message& message, const Field& field, int index) {
   const pb::Reflection* reflection = message.GetReflection();
-#define SAVEDMODEL_TAKE(Type)                                                 \
-  (index < 0 ? reflection->Get##Type(message, &field)                        \
+#define SAVEDMODEL_TAKE(Type)                         \
+  (index < 0 ? reflection->Get##Type(message, &field) \
              : reflection->GetRepeated##Type(message, &field, index))
   switch (field.cpp_type()) {
     case Field::CPPTYPE_INT32: return std::int64_t{SAVEDMODEL_TAKE(Int32)};
@@ -246,7 +258,8 @@ OptionValue Take(const pb::Message& message, const Field& field, int index) {
 std::string KeyText(const OptionValue& key) {
   if (const auto* text = std::get_if<std::string>(&key.value())) return *text;
   if (const auto* flag = std::get_if<bool>(&key.value())) return *flag ? "true" : "false";
-  if (const auto* number = std::get_if<std::int64_t>(&key.value())) return std::to_string(*number);
+  if (const auto* number = std::get_if<std::int64_t>(&key.value()))
+    return std::to_string(*number);
   return std::to_string(std::get<std::uint64_t>(key.value()));
 }
 
@@ -331,14 +344,24 @@ void ProtoMessage::Set(std::string_view path, const OptionValue& value) {
 OptionMap ProtoMessage::ToMap() const { return ToOptionMap(*impl_->message); }
 
 OptionValue ProtoMessage::Get(std::string_view field) const {
-  return FieldValue(*impl_->message, FindField(*impl_->message->GetDescriptor(), field, ""));
+  return FieldValue(*impl_->message,
+                    FindField(*impl_->message->GetDescriptor(), field, ""));
 }
 
 std::vector<std::string> ProtoMessage::FieldNames() const {
   return Names(*impl_->message->GetDescriptor());
 }
 
-std::string ProtoMessage::Serialize() const { return impl_->message->SerializeAsString(); }
+std::string ProtoMessage::Serialize() const {
+  std::string bytes;
+  {
+    pb::io::StringOutputStream stream(&bytes);
+    pb::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);  // maps in the order of their keys
+    impl_->message->SerializeToCodedStream(&coded);
+  }
+  return bytes;
+}
 
 void ProtoMessage::Parse(std::string_view serialized) {
   std::unique_ptr<pb::Message> parsed(impl_->message->New());
@@ -351,10 +374,13 @@ void ProtoMessage::Parse(std::string_view serialized) {
 std::string ProtoMessage::ToString() const { return impl_->message->ShortDebugString(); }
 
 SessionOptions::SessionOptions()
-    : ProtoMessage(std::make_unique<Impl>(Impl{std::make_unique<tensorflow::ConfigProto>()})) {}
+    : ProtoMessage(
+          std::make_unique<Impl>(Impl{std::make_unique<tensorflow::ConfigProto>()})) {}
 RunOptions::RunOptions()
-    : ProtoMessage(std::make_unique<Impl>(Impl{std::make_unique<tensorflow::RunOptions>()})) {}
+    : ProtoMessage(
+          std::make_unique<Impl>(Impl{std::make_unique<tensorflow::RunOptions>()})) {}
 RunMetadata::RunMetadata()
-    : ProtoMessage(std::make_unique<Impl>(Impl{std::make_unique<tensorflow::RunMetadata>()})) {}
+    : ProtoMessage(
+          std::make_unique<Impl>(Impl{std::make_unique<tensorflow::RunMetadata>()})) {}
 
 }  // namespace savedmodel

@@ -27,7 +27,9 @@ struct ProtoAccess {
   }
 
  private:
-  static const ProtoMessage::Impl& Base(const ProtoMessage& message) { return *message.impl_; }
+  static const ProtoMessage::Impl& Base(const ProtoMessage& message) {
+    return *message.impl_;
+  }
 };
 
 }  // namespace savedmodel

@@ -32,7 +32,8 @@ std::string WheelFolder() {
   Dl_info info;
   auto* symbol = static_cast<tensorflow::Session* (*)(const tensorflow::SessionOptions&)>(
       &tensorflow::NewSession);
-  if (dladdr(reinterpret_cast<void*>(symbol), &info) == 0 || info.dli_fname == nullptr) return {};
+  if (dladdr(reinterpret_cast<void*>(symbol), &info) == 0 || info.dli_fname == nullptr)
+    return {};
   std::string path = info.dli_fname;
   return path.substr(0, path.rfind('/') + 1);
 }
@@ -41,7 +42,8 @@ void LoadRuntime() {
   const std::string path = WheelFolder() + kCcLibrary;
   // Lazily: binding all of its symbols at once takes another tenth of a second.
   if (dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL) == nullptr) {
-    throw Error(ErrorCode::kNotFound, "cannot load TensorFlow's runtime: " + std::string(dlerror()));
+    throw Error(ErrorCode::kNotFound,
+                "cannot load TensorFlow's runtime: " + std::string(dlerror()));
   }
   pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 }
@@ -64,7 +66,8 @@ void PrepareLogging() {
     }
     if (log_level_chosen.load()) return;
     const char* level = std::getenv("TF_CPP_MIN_LOG_LEVEL");
-    const bool given = level != nullptr && *level >= '0' && *level <= '3' && level[1] == '\0';
+    const bool given =
+        level != nullptr && *level >= '0' && *level <= '3' && level[1] == '\0';
     ApplyLogLevel(given ? static_cast<LogLevel>(*level - '0') : LogLevel::kFatal);
   });
 }
@@ -80,10 +83,11 @@ bool RuntimeForked() noexcept { return forked.load(std::memory_order_relaxed); }
 
 void ThrowIfForked() {
   if (RuntimeForked()) {
-    throw Error(ErrorCode::kFailedPrecondition,
-                "this process was forked after a model had been loaded, and TensorFlow's threads "
-                "do not survive a fork; load models only after forking, or start workers with "
-                "the 'spawn' or 'forkserver' method");
+    throw Error(
+        ErrorCode::kFailedPrecondition,
+        "this process was forked after a model had been loaded, and TensorFlow's threads "
+        "do not survive a fork; load models only after forking, or start workers with "
+        "the 'spawn' or 'forkserver' method");
   }
 }
 

@@ -7,13 +7,14 @@ namespace savedmodel {
 // that may log. Any thread.
 void PrepareLogging();
 
-// Loads libtensorflow_cc, which registers the session, the ops and the kernels, from beside
-// the libtensorflow_framework that we are linked to, and watches for fork(). Once; any thread.
-// Throws NotFound if the library is not there, FailedPrecondition in a forked child.
+// Loads libtensorflow_cc, which registers the session, the ops and the kernels, from
+// beside the libtensorflow_framework that we are linked to, and watches for fork(). Once;
+// any thread. Throws NotFound if the library is not there, FailedPrecondition in a forked
+// child.
 void EnsureRuntime();
 
-// True in the child of a fork() after EnsureRuntime: TensorFlow's threads are gone there, and
-// any use of a session would wait for them for ever.
+// True in the child of a fork() after EnsureRuntime: TensorFlow's threads are gone there,
+// and any use of a session would wait for them for ever.
 bool RuntimeForked() noexcept;
 
 // Throws FailedPrecondition if RuntimeForked().

@@ -8,8 +8,13 @@
 
 namespace savedmodel {
 
-// The one way from TensorFlow's status to our exception. `context` goes before the message.
+// The one way from TensorFlow's status to our exception. `context` goes before the
+// message.
 void ThrowIfError(const absl::Status& status, const std::string& context);
+
+// The same for a status of reading a file. One that ends too early is "out of range" to
+// its reader; to the user it is broken: DataLoss.
+void ThrowIfUnreadable(const absl::Status& status, const std::string& context);
 
 }  // namespace savedmodel
 

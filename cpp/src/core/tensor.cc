@@ -13,13 +13,14 @@ namespace {
 
 namespace tf = tensorflow;
 
-static_assert(sizeof(Tensor) == sizeof(tf::Tensor) && alignof(Tensor) >= alignof(tf::Tensor),
+static_assert(sizeof(Tensor) == sizeof(tf::Tensor) &&
+                  alignof(Tensor) >= alignof(tf::Tensor),
               "Tensor::storage_ must hold a tensorflow::Tensor");
 
 bool IsPlain(DataType dtype) { return DataTypeSize(dtype) != 0; }
 
-// The caller's memory. OwnsMemory() is false, which is what keeps kernels from writing their
-// result into it.
+// The caller's memory. OwnsMemory() is false, which is what keeps kernels from writing
+// their result into it.
 class ViewBuffer final : public tf::TensorBuffer {
  public:
   ViewBuffer(const void* data, std::size_t size, std::shared_ptr<const void> owner)
@@ -49,7 +50,8 @@ tf::TensorShape CheckedShape(DataType dtype, const Shape& shape) {
   ThrowIfError(tf::TensorShape::BuildTensorShape(shape, &checked),
                "tensor of shape " + ToString(shape));
   const auto size = static_cast<std::int64_t>(DataTypeSize(dtype));
-  if (size > 1 && checked.num_elements() > std::numeric_limits<std::int64_t>::max() / size) {
+  if (size > 1 &&
+      checked.num_elements() > std::numeric_limits<std::int64_t>::max() / size) {
     throw Error(ErrorCode::kInvalidArgument,
                 "tensor of shape " + ToString(shape) + " is too large for memory");
   }
@@ -76,7 +78,9 @@ Tensor::Tensor(DataType dtype, const Shape& shape) : Tensor() {
   }
 }
 
-Tensor::Tensor(const Tensor& other) { new (storage_) tf::Tensor(TensorAccess::Get(other)); }
+Tensor::Tensor(const Tensor& other) {
+  new (storage_) tf::Tensor(TensorAccess::Get(other));
+}
 
 Tensor::Tensor(Tensor&& other) noexcept {
   new (storage_) tf::Tensor(std::move(TensorAccess::Get(other)));
@@ -117,9 +121,9 @@ Tensor Tensor::View(DataType dtype, const Shape& shape, const void* data,
 Tensor Tensor::Strings(const std::vector<std::string_view>& values, const Shape& shape) {
   Tensor tensor(DataType::kString, shape);
   if (tensor.num_elements() != static_cast<std::int64_t>(values.size())) {
-    throw Error(ErrorCode::kInvalidArgument,
-                std::to_string(values.size()) + " strings for shape " +
-                    savedmodel::ToString(shape));
+    throw Error(ErrorCode::kInvalidArgument, std::to_string(values.size()) +
+                                                 " strings for shape " +
+                                                 savedmodel::ToString(shape));
   }
   auto elements = TensorAccess::Get(tensor).flat<tf::tstring>();
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -134,21 +138,26 @@ DataType Tensor::dtype() const {
 
 int Tensor::rank() const { return TensorAccess::Get(*this).dims(); }
 
-std::int64_t Tensor::dim(int axis) const { return TensorAccess::Get(*this).dim_size(axis); }
+std::int64_t Tensor::dim(int axis) const {
+  return TensorAccess::Get(*this).dim_size(axis);
+}
 
 Shape Tensor::shape() const {
   const auto dims = TensorAccess::Get(*this).shape().dim_sizes();
   return Shape(dims.begin(), dims.end());
 }
 
-std::int64_t Tensor::num_elements() const { return TensorAccess::Get(*this).NumElements(); }
+std::int64_t Tensor::num_elements() const {
+  return TensorAccess::Get(*this).NumElements();
+}
 
 std::size_t Tensor::num_bytes() const { return TensorAccess::Get(*this).TotalBytes(); }
 
 const void* Tensor::data() const {
   if (!IsPlain(dtype())) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "a tensor of dtype " + std::string(DataTypeName(dtype())) + " has no plain data");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "a tensor of dtype " + std::string(DataTypeName(dtype())) + " has no plain data");
   }
   return TensorAccess::Get(*this).data();
 }
@@ -163,9 +172,9 @@ void* Tensor::mutable_data() {
 
 void Tensor::CheckType(DataType asked) const {
   if (asked != dtype()) {
-    throw Error(ErrorCode::kInvalidArgument, std::string("asked for ") + DataTypeName(asked) +
-                                                 " of a tensor of dtype " +
-                                                 DataTypeName(dtype()));
+    throw Error(ErrorCode::kInvalidArgument,
+                std::string("asked for ") + DataTypeName(asked) +
+                    " of a tensor of dtype " + DataTypeName(dtype()));
   }
 }
 
@@ -178,7 +187,8 @@ bool Tensor::IsExclusive() const {
 std::string_view Tensor::string_at(std::int64_t index) const {
   CheckType(DataType::kString);
   if (index < 0 || index >= num_elements()) {
-    throw Error(ErrorCode::kOutOfRange, "element " + std::to_string(index) + " of " + ToString());
+    throw Error(ErrorCode::kOutOfRange,
+                "element " + std::to_string(index) + " of " + ToString());
   }
   return TensorAccess::Get(*this).flat<tf::tstring>()(index);
 }
@@ -195,7 +205,8 @@ void Tensor::set_string(std::int64_t index, std::string_view value) {
 Tensor Tensor::Clone() const {
   Tensor copy(dtype(), shape());
   if (dtype() == DataType::kString) {
-    TensorAccess::Get(copy).flat<tf::tstring>() = TensorAccess::Get(*this).flat<tf::tstring>();
+    TensorAccess::Get(copy).flat<tf::tstring>() =
+        TensorAccess::Get(*this).flat<tf::tstring>();
   } else if (num_bytes() != 0) {
     std::memcpy(copy.mutable_data(), data(), num_bytes());
   }
@@ -203,7 +214,8 @@ Tensor Tensor::Clone() const {
 }
 
 std::string Tensor::ToString() const {
-  return std::string(DataTypeName(dtype())) + " with shape " + savedmodel::ToString(shape());
+  return std::string(DataTypeName(dtype())) + " with shape " +
+         savedmodel::ToString(shape());
 }
 
 bool IsView(const Tensor& tensor) {

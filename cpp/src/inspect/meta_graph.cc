@@ -24,7 +24,8 @@ using TagSet = std::set<std::string>;
 
 std::string Braced(const TagSet& tags) {
   std::string text;
-  for (const std::string& tag : tags) text += (text.empty() ? "" : ", ") + ("'" + tag + "'");
+  for (const std::string& tag : tags)
+    text += (text.empty() ? "" : ", ") + ("'" + tag + "'");
   return "{" + text + "}";
 }
 
@@ -42,26 +43,60 @@ int ChooseMetaGraph(const std::vector<TagSet>& there, const std::string& export_
   if (!tags && there.size() == 1) return 0;
   if (!tags) {
     throw Error(ErrorCode::kInvalidArgument,
-                "model '" + export_dir + "' has several MetaGraphs, none with the tag set "
-                "{'serve'}; give the tags of one: " + Braced(there));
+                "model '" + export_dir +
+                    "' has several MetaGraphs, none with the tag set "
+                    "{'serve'}; give the tags of one: " +
+                    Braced(there));
   }
-  throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has no MetaGraph with the tag "
-                                    "set " + Braced(wanted) + "; tag sets there: " +
-                                        Braced(there));
+  throw Error(ErrorCode::kNotFound, "model '" + export_dir +
+                                        "' has no MetaGraph with the tag "
+                                        "set " +
+                                        Braced(wanted) +
+                                        "; tag sets there: " + Braced(there));
 }
 
-// Calls `add` with the name and spec of the tensor, or of each component of a composite one.
+// TensorFlow's own validation builds the shape of each constant without a check of its
+// size, which aborts the process for one that overflows.
+void CheckShape(const tf::TensorProto& tensor, const std::string& where) {
+  tf::TensorShape shape;
+  ThrowIfError(tf::TensorShape::BuildTensorShape(tensor.tensor_shape(), &shape), where);
+}
+
+template <typename Nodes>
+void CheckConstants(const Nodes& nodes, const std::string& context) {
+  for (const tf::NodeDef& node : nodes) {
+    for (const auto& [name, value] : node.attr()) {
+      if (!value.has_tensor() && value.list().tensor_size() == 0) continue;
+      const std::string where =
+          context + ", node '" + node.name() + "', attribute '" + name + "'";
+      if (value.has_tensor()) CheckShape(value.tensor(), where);
+      for (const tf::TensorProto& tensor : value.list().tensor())
+        CheckShape(tensor, where);
+    }
+  }
+}
+
+void CheckConstants(const tf::MetaGraphDef& meta_graph, const std::string& context) {
+  CheckConstants(meta_graph.graph_def().node(), context);
+  for (const tf::FunctionDef& function : meta_graph.graph_def().library().function()) {
+    CheckConstants(function.node_def(),
+                   context + ", function '" + function.signature().name() + "'");
+  }
+}
+
+// Calls `add` with the name and spec of the tensor, or of each component of a composite
+// one.
 template <typename Add>
 void ForEachTensor(const std::string& name, const tf::TensorInfo& info,
                    const std::string& context, const Add& add) {
-  const auto spec = [&](const std::string& component, const std::string& tensor_name, int dtype,
-                        PartialShape shape) {
+  const auto spec = [&](const std::string& component, const std::string& tensor_name,
+                        int dtype, PartialShape shape) {
     // TF1 graphs list reference variables as outputs; what is fetched is their value.
     const auto base = static_cast<DataType>(dtype > 100 ? dtype - 100 : dtype);
     if (!IsValid(base)) {
-      throw Error(ErrorCode::kInvalidArgument, context + " '" + component + "' has dtype " +
-                                                   std::to_string(dtype) +
-                                                   ", which is none of TensorFlow's");
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + " '" + component + "' has dtype " + std::to_string(dtype) +
+                      ", which is none of TensorFlow's");
     }
     add(component, TensorSpec{tensor_name, base, std::move(shape)});
   };
@@ -71,8 +106,9 @@ void ForEachTensor(const std::string& name, const tf::TensorInfo& info,
       // The names and shapes that load_v1_in_v2.py of TensorFlow gives the components.
       const auto& coo = info.coo_sparse();
       const PartialShape dense = ToPartialShape(info.tensor_shape(), named);
-      const std::int64_t rank = dense.unknown_rank() ? PartialShape::kUnknownDim
-                                                     : static_cast<std::int64_t>(dense.dims().size());
+      const std::int64_t rank = dense.unknown_rank()
+                                    ? PartialShape::kUnknownDim
+                                    : static_cast<std::int64_t>(dense.dims().size());
       spec(name + "_indices", coo.indices_tensor_name(), tf::DT_INT64,
            PartialShape({PartialShape::kUnknownDim, rank}));
       spec(name + "_values", coo.values_tensor_name(), info.dtype(),
@@ -84,7 +120,8 @@ void ForEachTensor(const std::string& name, const tf::TensorInfo& info,
     case tf::TensorInfo::kCompositeTensor: {
       int index = 0;
       for (const tf::TensorInfo& component : info.composite_tensor().components()) {
-        ForEachTensor(name + "_component_" + std::to_string(index++), component, context, add);
+        ForEachTensor(name + "_component_" + std::to_string(index++), component, context,
+                      add);
       }
       break;
     }
@@ -95,7 +132,8 @@ void ForEachTensor(const std::string& name, const tf::TensorInfo& info,
 
 }  // namespace
 
-PartialShape ToPartialShape(const tf::TensorShapeProto& proto, const std::string& context) {
+PartialShape ToPartialShape(const tf::TensorShapeProto& proto,
+                            const std::string& context) {
   if (proto.unknown_rank()) return PartialShape();
   Shape dims;
   for (const auto& dim : proto.dim()) {
@@ -112,17 +150,19 @@ tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags) {
   const std::string context = "model '" + export_dir + "'";
   tf::SavedModel saved_model;
-  ThrowIfError(tf::ReadSavedModel(export_dir, &saved_model), context);
+  ThrowIfUnreadable(tf::ReadSavedModel(export_dir, &saved_model), context);
   std::vector<TagSet> there;
   for (const tf::MetaGraphDef& meta_graph : saved_model.meta_graphs()) {
     const auto& names = meta_graph.meta_info_def().tags();
     there.emplace_back(names.begin(), names.end());
   }
   if (there.empty()) {
-    throw Error(ErrorCode::kDataLoss, context + ": its saved_model.pb holds no MetaGraph");
+    throw Error(ErrorCode::kDataLoss,
+                context + ": its saved_model.pb holds no MetaGraph");
   }
   tf::MetaGraphDef chosen;
   chosen.Swap(saved_model.mutable_meta_graphs(ChooseMetaGraph(there, export_dir, tags)));
+  CheckConstants(chosen, context);
   return chosen;
 }
 
@@ -130,7 +170,8 @@ std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir
                                                    const tf::MetaGraphDef& meta_graph) {
   std::map<std::string, SignatureDef> signatures;
   for (const auto& [name, proto] : meta_graph.signature_def()) {
-    if (name == tf::kSavedModelInitOpSignatureKey || name == tf::kSavedModelTrainOpSignatureKey) {
+    if (name == tf::kSavedModelInitOpSignatureKey ||
+        name == tf::kSavedModelTrainOpSignatureKey) {
       continue;
     }
     const std::string context = "model '" + export_dir + "', signature '" + name + "'";
@@ -149,10 +190,11 @@ std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir
                     });
     }
     for (const auto& [input, value] : proto.defaults()) {
+      CheckShape(value, context + ", the default value of input '" + input + "'");
       tf::Tensor tensor;
       if (signature.inputs.count(input) == 0 || !tensor.FromProto(value)) {
-        throw Error(ErrorCode::kDataLoss,
-                    context + ": the default value of input '" + input + "' cannot be read");
+        throw Error(ErrorCode::kDataLoss, context + ": the default value of input '" +
+                                              input + "' cannot be read");
       }
       signature.defaults[input] = TensorAccess::Wrap(std::move(tensor));
     }
@@ -165,7 +207,8 @@ std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return std::nullopt;
   tf::FingerprintDef proto;
-  ThrowIfError(tf::ReadBinaryProto(tf::Env::Default(), path, &proto), "model '" + export_dir + "'");
+  ThrowIfError(tf::ReadBinaryProto(tf::Env::Default(), path, &proto),
+               "model '" + export_dir + "'");
   Fingerprint fingerprint;
   fingerprint.saved_model_checksum = proto.saved_model_checksum();
   fingerprint.graph_def_program_hash = proto.graph_def_program_hash();
@@ -183,7 +226,8 @@ std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
   ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions),
                "model '" + export_dir + "', assets");
   std::map<std::string, std::string> assets;
-  const fs::path folder = fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory);
+  const fs::path folder =
+      fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory);
   for (const tf::AssetFileDef& definition : definitions) {
     assets[definition.filename()] = (folder / definition.filename()).string();
   }
@@ -193,7 +237,8 @@ std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir) {
   std::vector<std::string> paths;
   std::error_code error;
-  const fs::path folder = fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsExtraDirectory);
+  const fs::path folder =
+      fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsExtraDirectory);
   for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end;
        it.increment(error)) {
     if (it->is_regular_file(error)) paths.push_back(it->path().string());

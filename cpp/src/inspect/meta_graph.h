@@ -11,15 +11,15 @@
 
 namespace savedmodel {
 
-// Reads saved_model.pb (or .pbtxt) and takes the MetaGraph with exactly these tags; without
-// tags, LoadOptions::tags says which. Throws NotFound or DataLoss.
-tensorflow::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
-                                       const std::optional<std::vector<std::string>>& tags);
+// Reads saved_model.pb (or .pbtxt) and takes the MetaGraph with exactly these tags;
+// without tags, LoadOptions::tags says which. Throws NotFound or DataLoss.
+tensorflow::MetaGraphDef ReadMetaGraph(
+    const std::string& export_dir, const std::optional<std::vector<std::string>>& tags);
 
-// Signatures without the loader's own init op. Throws InvalidArgument for dtypes and shapes
-// that are none.
-std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir,
-                                                   const tensorflow::MetaGraphDef& meta_graph);
+// Signatures without the loader's own init op. Throws InvalidArgument for dtypes and
+// shapes that are none.
+std::map<std::string, SignatureDef> ReadSignatures(
+    const std::string& export_dir, const tensorflow::MetaGraphDef& meta_graph);
 
 std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir);
 std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
@@ -28,7 +28,8 @@ std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
 
 // A static shape; throws InvalidArgument, after `context`, for one with sizes below -1.
-PartialShape ToPartialShape(const tensorflow::TensorShapeProto& proto, const std::string& context);
+PartialShape ToPartialShape(const tensorflow::TensorShapeProto& proto,
+                            const std::string& context);
 
 }  // namespace savedmodel
 

@@ -12,8 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The number that a directory of versions calls this entry by, as TensorFlow Serving does:
-// decimal digits only.
+// The number that a directory of versions calls this entry by, as TensorFlow Serving
+// does: decimal digits only.
 std::optional<std::int64_t> VersionNumber(const std::string& name) {
   std::int64_t number = 0;
   const char* end = name.data() + name.size();
@@ -30,7 +30,8 @@ bool ContainsSavedModel(const std::string& export_dir) {
          fs::is_regular_file(fs::path(export_dir) / "saved_model.pbtxt", ignored);
 }
 
-std::string ResolveExportDir(const std::string& path, std::optional<std::int64_t> version) {
+std::string ResolveExportDir(const std::string& path,
+                             std::optional<std::int64_t> version) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) {
@@ -38,14 +39,16 @@ std::string ResolveExportDir(const std::string& path, std::optional<std::int64_t
   }
   if (!fs::is_directory(status)) {
     throw Error(ErrorCode::kNotFound,
-                "'" + path + "' is not a directory; a SavedModel is the directory that holds "
-                "saved_model.pb");
+                "'" + path +
+                    "' is not a directory; a SavedModel is the directory that holds "
+                    "saved_model.pb");
   }
   if (!version && ContainsSavedModel(path)) return path;
 
   std::optional<std::pair<std::int64_t, std::string>> best;
   std::string found;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
     const std::string name = it->path().filename().string();
     const auto number = VersionNumber(name);
     if (!number || !ContainsSavedModel(it->path().string())) continue;
@@ -61,14 +64,15 @@ std::string ResolveExportDir(const std::string& path, std::optional<std::int64_t
   }
   if (best) return best->second;
   if (version) {
-    throw Error(ErrorCode::kNotFound, "no version " + std::to_string(*version) + " under '" +
-                                          path + "'; versions there: " +
-                                          (found.empty() ? "none" : found));
+    throw Error(ErrorCode::kNotFound,
+                "no version " + std::to_string(*version) + " under '" + path +
+                    "'; versions there: " + (found.empty() ? "none" : found));
   }
-  throw Error(ErrorCode::kNotFound,
-              "no SavedModel in '" + path +
-                  "': it holds neither saved_model.pb nor saved_model.pbtxt, nor numbered "
-                  "versions that do");
+  throw Error(
+      ErrorCode::kNotFound,
+      "no SavedModel in '" + path +
+          "': it holds neither saved_model.pb nor saved_model.pbtxt, nor numbered "
+          "versions that do");
 }
 
 }  // namespace savedmodel

@@ -9,8 +9,9 @@
 
 namespace savedmodel {
 
-// What every handle of one loaded model shares: the way to its session until Close(). Each
-// call holds the session for its own duration, so that closing frees it after the last one.
+// What every handle of one loaded model shares: the way to its session until Close().
+// Each call holds the session for its own duration, so that closing frees it after the
+// last one.
 class BundleHandle {
  public:
   BundleHandle(std::string export_dir, RunOptions run_options,
@@ -24,8 +25,8 @@ class BundleHandle {
 
   const std::string& export_dir() const { return export_dir_; }
   const RunOptions& run_options() const { return run_options_; }
-  // True if TF1 reference variables are in the graph: these are written in place, also under
-  // a tensor that was fetched before.
+  // True if TF1 reference variables are in the graph: these are written in place, also
+  // under a tensor that was fetched before.
   bool has_ref_variables() const { return has_ref_variables_; }
 
  private:

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 namespace tf = tensorflow;
 
 bool IsRefVariable(const tf::NodeDef& node) {
-  return node.op() == "VariableV2" || node.op() == "Variable" || node.op() == "TemporaryVariable";
+  return node.op() == "VariableV2" || node.op() == "Variable" ||
+         node.op() == "TemporaryVariable";
 }
 
 bool HasRefVariables(const tf::GraphDef& graph) {
@@ -36,6 +37,22 @@ bool HasVariables(const tf::GraphDef& graph) {
     if (node.op() == "VarHandleOp" || IsRefVariable(node)) return true;
   }
   return false;
+}
+
+// TensorFlow aborts the process on a pool without threads.
+void CheckOptions(const tf::ConfigProto& config) {
+  const auto check = [](const char* name, int threads) {
+    if (threads < 0) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  std::string("option '") + name +
+                      "': expected a number of threads, or 0 for " + "one a core, got " +
+                      std::to_string(threads));
+    }
+  };
+  check("intra_op_parallelism_threads", config.intra_op_parallelism_threads());
+  for (const tf::ThreadPoolOptionProto& pool : config.session_inter_op_thread_pool()) {
+    check("session_inter_op_thread_pool.num_threads", pool.num_threads());
+  }
 }
 
 // Measures the phases of loading.
@@ -58,7 +75,8 @@ class Phases {
 std::uint64_t FileBytes(const fs::path& folder, const std::string& prefix) {
   std::uint64_t bytes = 0;
   std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
     if (it->path().filename().string().rfind(prefix, 0) == 0) {
       const std::uintmax_t size = it->file_size(error);
       if (!error) bytes += size;
@@ -67,9 +85,7 @@ std::uint64_t FileBytes(const fs::path& folder, const std::string& prefix) {
   return bytes;
 }
 
-tf::Tensor StringScalar(const std::string& text) {
-  return tf::Tensor(tf::tstring(text));
-}
+tf::Tensor StringScalar(const std::string& text) { return tf::Tensor(tf::tstring(text)); }
 
 // The steps of tensorflow::RestoreSession, apart: restoring the variables ...
 std::uint64_t Restore(const tf::RunOptions& run_options, const std::string& export_dir,
@@ -81,16 +97,17 @@ std::uint64_t Restore(const tf::RunOptions& run_options, const std::string& expo
   const std::string prefix = (variables / tf::kSavedModelVariablesFilename).string();
   std::error_code ignored;
   if (!fs::exists(prefix + ".index", ignored)) {
-    // TensorFlow's loader takes this for a model without variables, and each call would fail.
+    // TensorFlow's loader takes this for a model without variables, and each call would
+    // fail.
     if (!HasVariables(bundle.meta_graph_def.graph_def())) return 0;
-    throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" + prefix +
-                                          ".index' does not exist");
+    throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" +
+                                          prefix + ".index' does not exist");
   }
   inputs.emplace_back(saver.filename_tensor_name(), StringScalar(prefix));
   tf::RunMetadata metadata;
-  ThrowIfError(bundle.session->Run(run_options, inputs, {}, {saver.restore_op_name()}, nullptr,
-                                   &metadata),
-               "model '" + export_dir + "', restoring its variables");
+  ThrowIfUnreadable(bundle.session->Run(run_options, inputs, {},
+                                        {saver.restore_op_name()}, nullptr, &metadata),
+                    "model '" + export_dir + "', restoring its variables");
   return FileBytes(variables, tf::kSavedModelVariablesFilename);
 }
 
@@ -100,25 +117,28 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
                 const std::vector<std::pair<std::string, tf::Tensor>>& inputs) {
   const std::string context = "model '" + export_dir + "', running its init op";
   std::string init_op;
-  ThrowIfError(tf::internal::GetInitOp(export_dir, bundle.meta_graph_def, &init_op), context);
+  ThrowIfError(tf::internal::GetInitOp(export_dir, bundle.meta_graph_def, &init_op),
+               context);
   if (init_op.empty()) return;
   tf::RunMetadata metadata;
-  ThrowIfError(bundle.session->Run(run_options, inputs, {}, {init_op}, nullptr, &metadata),
-               context);
+  ThrowIfError(
+      bundle.session->Run(run_options, inputs, {}, {init_op}, nullptr, &metadata),
+      context);
 }
 
-std::vector<std::pair<std::string, tf::Tensor>> AssetFeeds(const std::string& export_dir,
-                                                           const tf::MetaGraphDef& meta_graph) {
+std::vector<std::pair<std::string, tf::Tensor>> AssetFeeds(
+    const std::string& export_dir, const tf::MetaGraphDef& meta_graph) {
   std::vector<tf::AssetFileDef> definitions;
   ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions),
                "model '" + export_dir + "', assets");
-  std::vector<std::pair<std::string, tf::Tensor>> feeds;
+  // By tensor: TF1's builder can list an asset twice, and no tensor may be fed twice.
+  std::map<std::string, tf::Tensor> feeds;
   const fs::path folder = fs::path(export_dir) / tf::kSavedModelAssetsDirectory;
   for (const tf::AssetFileDef& definition : definitions) {
-    feeds.emplace_back(definition.tensor_info().name(),
-                       StringScalar((folder / definition.filename()).string()));
+    feeds[definition.tensor_info().name()] =
+        StringScalar((folder / definition.filename()).string());
   }
-  return feeds;
+  return {feeds.begin(), feeds.end()};
 }
 
 }  // namespace
@@ -159,20 +179,24 @@ struct SavedModelBundle::State {
 };
 
 SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
-                               const RunOptions& run_options, const std::string& export_dir,
+                               const RunOptions& run_options,
+                               const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags) {
-  EnsureRuntime();
   const std::string context = "model '" + export_dir + "'";
+  CheckOptions(ProtoAccess::Get(session_options));
   Phases phases;
+  EnsureRuntime();
+  phases.End("library", 0);
 
-  // A child of fork() has none of the session's threads: there the session is leaked, because
-  // closing it would wait for them.
+  // A child of fork() has none of the session's threads: there the session is leaked,
+  // because closing it would wait for them.
   std::shared_ptr<tf::SavedModelBundle> bundle(new tf::SavedModelBundle,
                                                [](tf::SavedModelBundle* loaded) {
                                                  if (!RuntimeForked()) delete loaded;
                                                });
   bundle->meta_graph_def = ReadMetaGraph(export_dir, tags);
-  ThrowIfError(tf::ReadSavedModelDebugInfoIfPresent(export_dir, &bundle->debug_info), context);
+  ThrowIfError(tf::ReadSavedModelDebugInfoIfPresent(export_dir, &bundle->debug_info),
+               context);
   auto state = std::make_shared<SavedModelBundle::State>();
   const auto& names = bundle->meta_graph_def.meta_info_def().tags();
   state->tags.assign(names.begin(), names.end());
@@ -185,8 +209,9 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
 
   tf::SessionOptions options;
   options.config = ProtoAccess::Get(session_options);
-  ThrowIfError(tf::LoadMetagraphIntoSession(options, bundle->meta_graph_def, &bundle->session),
-               context);
+  ThrowIfError(
+      tf::LoadMetagraphIntoSession(options, bundle->meta_graph_def, &bundle->session),
+      context);
   phases.End("create", 0);
 
   const tf::RunOptions& run = ProtoAccess::Get(run_options);
@@ -196,17 +221,21 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
   phases.End("init", 0);
 
   state->load_report = phases.Take();
-  state->handle = std::make_shared<BundleHandle>(export_dir, run_options, std::move(bundle));
+  state->handle =
+      std::make_shared<BundleHandle>(export_dir, run_options, std::move(bundle));
   return SavedModelBundle(std::move(state));
 }
 
 SavedModelBundle LoadSavedModel(const SessionOptions& session_options,
-                                const RunOptions& run_options, const std::string& export_dir,
+                                const RunOptions& run_options,
+                                const std::string& export_dir,
                                 const std::vector<std::string>& tags) {
   return LoadMetaGraph(session_options, run_options, export_dir, tags);
 }
 
-const std::string& SavedModelBundle::export_dir() const { return state_->handle->export_dir(); }
+const std::string& SavedModelBundle::export_dir() const {
+  return state_->handle->export_dir();
+}
 const std::vector<std::string>& SavedModelBundle::tags() const { return state_->tags; }
 const std::map<std::string, SignatureDef>& SavedModelBundle::signature_def() const {
   return state_->signatures;
@@ -226,7 +255,9 @@ const std::vector<LoadPhase>& SavedModelBundle::load_report() const {
 const SessionOptions& SavedModelBundle::session_options() const {
   return state_->session_options;
 }
-const RunOptions& SavedModelBundle::run_options() const { return state_->handle->run_options(); }
+const RunOptions& SavedModelBundle::run_options() const {
+  return state_->handle->run_options();
+}
 
 std::string SavedModelBundle::meta_graph_def() const {
   return state_->handle->Acquire()->meta_graph_def.SerializeAsString();
@@ -234,7 +265,8 @@ std::string SavedModelBundle::meta_graph_def() const {
 
 Session SavedModelBundle::session() const { return Session(state_->handle); }
 
-std::shared_ptr<tf::SavedModelBundle> GetTensorFlowBundle(const SavedModelBundle& bundle) {
+std::shared_ptr<tf::SavedModelBundle> GetTensorFlowBundle(
+    const SavedModelBundle& bundle) {
   return bundle.state_->handle->Acquire();
 }
 

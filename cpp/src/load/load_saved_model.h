@@ -11,7 +11,8 @@ namespace savedmodel {
 
 // LoadSavedModel, with the choice of LoadOptions::tags when no tags are given.
 SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
-                               const RunOptions& run_options, const std::string& export_dir,
+                               const RunOptions& run_options,
+                               const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags);
 
 }  // namespace savedmodel

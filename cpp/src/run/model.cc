@@ -20,8 +20,9 @@ Model Model::Load(const std::string& path, const LoadOptions& options) {
                             options.tags),
               {}};
   for (const auto& [name, definition] : state.bundle.signature_def()) {
-    state.signatures.emplace(name, std::make_shared<SignatureState>(
-                                       name, definition, export_dir, state.bundle.session()));
+    state.signatures.emplace(
+        name, std::make_shared<SignatureState>(name, definition, export_dir,
+                                               state.bundle.session()));
   }
   return Model(std::make_shared<const State>(std::move(state)));
 }

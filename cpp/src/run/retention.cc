@@ -17,18 +17,18 @@ namespace tf = tensorflow;
 bool IsKnownNotToRetain(std::string_view op) {
   static const std::unordered_set<std::string_view> kOps = {
       // variables
-      "VarHandleOp", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "DisableCopyOnRead",
-      "ResourceGather", "ResourceGatherNd", "AssignAddVariableOp", "AssignSubVariableOp",
-      "Variable", "VariableV2",
+      "VarHandleOp", "ReadVariableOp", "VarIsInitializedOp", "VariableShape",
+      "DisableCopyOnRead", "ResourceGather", "ResourceGatherNd", "AssignAddVariableOp",
+      "AssignSubVariableOp", "Variable", "VariableV2",
       // tables
-      "HashTable", "HashTableV2", "MutableHashTableV2", "LookupTableFind", "LookupTableFindV2",
-      "LookupTableSize", "LookupTableSizeV2", "LookupTableExportV2",
+      "HashTable", "HashTableV2", "MutableHashTableV2", "LookupTableFind",
+      "LookupTableFindV2", "LookupTableSize", "LookupTableSizeV2", "LookupTableExportV2",
       // functions and control flow
       "PartitionedCall", "StatefulPartitionedCall", "If", "While", "Case", "RemoteCall",
       // a TensorArray ends with the step
       "TensorArrayV3", "TensorArrayReadV3", "TensorArrayWriteV3", "TensorArrayGatherV3",
-      "TensorArrayScatterV3", "TensorArrayConcatV3", "TensorArraySplitV3", "TensorArraySizeV3",
-      "TensorArrayCloseV3", "TensorArrayGradV3",
+      "TensorArrayScatterV3", "TensorArrayConcatV3", "TensorArraySplitV3",
+      "TensorArraySizeV3", "TensorArrayCloseV3", "TensorArrayGradV3",
       // random numbers
       "RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal",
       "ParameterizedTruncatedNormal", "RandomShuffle", "RandomGamma", "RandomPoisson",

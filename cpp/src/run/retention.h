@@ -8,13 +8,15 @@
 
 namespace savedmodel {
 
-// True if running these fetches and targets may leave a fed tensor in the session's state: an
-// assignment shares the buffer it is given, a queue or a stage keeps it. The memory of such a
-// feed must not be the caller's, who may change or free it after the call.
+// True if running these fetches and targets may leave a fed tensor in the session's
+// state: an assignment shares the buffer it is given, a queue or a stage keeps it. The
+// memory of such a feed must not be the caller's, who may change or free it after the
+// call.
 //
-// Conservative: every stateful op that is reached counts, unless it is known not to keep its
-// inputs.
-bool MayRetainFeeds(const tensorflow::GraphDef& graph, const std::vector<std::string>& fetches,
+// Conservative: every stateful op that is reached counts, unless it is known not to keep
+// its inputs.
+bool MayRetainFeeds(const tensorflow::GraphDef& graph,
+                    const std::vector<std::string>& fetches,
                     const std::vector<std::string>& targets);
 
 }  // namespace savedmodel

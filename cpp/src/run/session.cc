@@ -23,7 +23,9 @@ namespace {
 
 namespace tf = tensorflow;
 
-std::string Describe(const BundleHandle& handle) { return "model '" + handle.export_dir() + "'"; }
+std::string Describe(const BundleHandle& handle) {
+  return "model '" + handle.export_dir() + "'";
+}
 
 [[noreturn]] void Fail(const std::string& message) {
   throw Error(ErrorCode::kInvalidArgument, message);
@@ -36,7 +38,8 @@ const tf::NodeDef& FindNode(const tf::GraphDef& graph, const std::string& tensor
     if (node.name() == node_name) return node;
   }
   for (const tf::NodeDef& node : graph.node()) names.push_back(node.name());
-  Fail(description + ": no tensor '" + tensor + "' in the graph" + DidYouMean(node_name, names));
+  Fail(description + ": no tensor '" + tensor + "' in the graph" +
+       DidYouMean(node_name, names));
 }
 
 const tf::OpDef* FindOp(const tf::GraphDef& graph, const std::string& op) {
@@ -60,7 +63,8 @@ tf::DataTypeVector OutputTypes(const tf::NodeDef& node, const tf::OpDef& op) {
   return types;
 }
 
-PartialShape StaticShape(const tf::NodeDef& node, int output, const std::string& context) {
+PartialShape StaticShape(const tf::NodeDef& node, int output,
+                         const std::string& context) {
   const auto shapes = node.attr().find("_output_shapes");
   if (shapes != node.attr().end() && output < shapes->second.list().shape_size()) {
     return ToPartialShape(shapes->second.list().shape(output), context);
@@ -76,23 +80,26 @@ PartialShape StaticShape(const tf::NodeDef& node, int output, const std::string&
 TensorSpec FindTensor(const tf::GraphDef& graph, const std::string& name,
                       const std::string& description) {
   const tf::TensorId id = tf::ParseTensorName(name);
-  if (name.empty() || id.index() < 0) {
+  if (name.empty() || name.front() == '^' || id.index() < 0) {
     Fail(description + ": '" + name + "' is not the name of a tensor");
   }
-  const tf::NodeDef& node =
-      FindNode(graph, name, std::string_view(id.node().data(), id.node().size()), description);
+  const tf::NodeDef& node = FindNode(
+      graph, name, std::string_view(id.node().data(), id.node().size()), description);
   const tf::OpDef* op = FindOp(graph, node.op());
-  const tf::DataTypeVector types = op == nullptr ? tf::DataTypeVector() : OutputTypes(node, *op);
+  const tf::DataTypeVector types =
+      op == nullptr ? tf::DataTypeVector() : OutputTypes(node, *op);
   if (static_cast<std::size_t>(id.index()) >= types.size()) {
     Fail(description + ": no tensor '" + name + "' in the graph; node '" + node.name() +
          "' (op " + node.op() + ") has " + std::to_string(types.size()) + " outputs");
   }
-  return {node.name() + ":" + std::to_string(id.index()),
-          static_cast<DataType>(tf::BaseType(types[static_cast<std::size_t>(id.index())])),
-          StaticShape(node, id.index(), description + ", tensor '" + name + "'")};
+  return {
+      node.name() + ":" + std::to_string(id.index()),
+      static_cast<DataType>(tf::BaseType(types[static_cast<std::size_t>(id.index())])),
+      StaticShape(node, id.index(), description + ", tensor '" + name + "'")};
 }
 
-// Where a fetch comes from: TensorFlow refuses to fetch a fed tensor and to fetch one twice.
+// Where a fetch comes from: TensorFlow refuses to fetch a fed tensor and to fetch one
+// twice.
 struct Source {
   bool is_feed;
   std::size_t index;  // among the feeds, or among the distinct fetches
@@ -110,8 +117,8 @@ struct Plan {
 };
 
 Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
-              const std::vector<std::string>& fetches, const std::vector<std::string>& targets,
-              const std::string& description) {
+              const std::vector<std::string>& fetches,
+              const std::vector<std::string>& targets, const std::string& description) {
   if (fetches.empty() && targets.empty()) {
     Fail(description + ": nothing to run: neither a fetch nor a target was given");
   }
@@ -119,15 +126,17 @@ Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
   std::unordered_map<std::string, Source> sources;
   for (const std::string& feed : feeds) {
     plan.feeds.push_back(FindTensor(graph, feed, description));
-    if (!sources.emplace(plan.feeds.back().name, Source{true, plan.feeds.size() - 1}).second) {
-      Fail(description + ": tensor '" + plan.feeds.back().name + "' is fed more than once");
+    if (!sources.emplace(plan.feeds.back().name, Source{true, plan.feeds.size() - 1})
+             .second) {
+      Fail(description + ": tensor '" + plan.feeds.back().name +
+           "' is fed more than once");
     }
   }
   for (const std::string& fetch : fetches) {
     const TensorSpec spec = FindTensor(graph, fetch, description);
     if (DataTypeSize(spec.dtype) == 0 && spec.dtype != DataType::kString) {
-      Fail(description + ": tensor '" + spec.name + "' of dtype " + DataTypeName(spec.dtype) +
-           " cannot be fetched");
+      Fail(description + ": tensor '" + spec.name + "' of dtype " +
+           DataTypeName(spec.dtype) + " cannot be fetched");
     }
     const auto [source, added] =
         sources.emplace(spec.name, Source{false, plan.fetches.size()});
@@ -139,16 +148,18 @@ Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
     FindNode(graph, target, node, description);
     plan.targets.push_back(node);
   }
-  plan.retains_feeds = !feeds.empty() && MayRetainFeeds(graph, plan.fetches, plan.targets);
+  plan.retains_feeds =
+      !feeds.empty() && MayRetainFeeds(graph, plan.fetches, plan.targets);
   return plan;
 }
 
 // The feeds as TensorFlow takes them.
-std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<const Tensor*>& tensors,
+std::vector<tf::Tensor> ToFeeds(const Plan& plan,
+                                const std::vector<const Tensor*>& tensors,
                                 const std::string& description) {
   if (tensors.size() != plan.feeds.size()) {
-    Fail(description + ": expected " + std::to_string(plan.feeds.size()) + " feeds, got " +
-         std::to_string(tensors.size()));
+    Fail(description + ": expected " + std::to_string(plan.feeds.size()) +
+         " feeds, got " + std::to_string(tensors.size()));
   }
   std::vector<tf::Tensor> feeds;
   feeds.reserve(tensors.size());
@@ -160,7 +171,8 @@ std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<const Tensor
     }
     if (plan.retains_feeds && IsView(tensor)) {
       CountCopy(CopyReason::kRetained, tensor.num_bytes());
-      feeds.push_back(std::move(TensorAccess::Get(*std::make_unique<Tensor>(tensor.Clone()))));
+      feeds.push_back(
+          std::move(TensorAccess::Get(*std::make_unique<Tensor>(tensor.Clone()))));
     } else {
       feeds.push_back(TensorAccess::Get(tensor));
     }
@@ -208,7 +220,8 @@ const std::vector<TensorSpec>& Callable::feeds() const { return state_->plan.fee
 
 bool Callable::retains_feeds() const { return state_->plan.retains_feeds; }
 
-std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata* metadata) const {
+std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
+                                  RunMetadata* metadata) const {
   const State& state = *state_;
   const auto bundle = state.handle->Acquire();
   std::vector<const Tensor*> tensors;
@@ -221,7 +234,8 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata*
                                               ProtoAccess::Mutable(metadata)),
                  state.description);
   }
-  return ToResults(state.plan, inputs, std::move(outputs), state.handle->has_ref_variables());
+  return ToResults(state.plan, inputs, std::move(outputs),
+                   state.handle->has_ref_variables());
 }
 
 Callable Session::MakeCallable(const std::vector<std::string>& feeds,
@@ -234,9 +248,11 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
 Callable Session::MakeCallable(const std::vector<std::string>& feeds,
                                const std::vector<std::string>& fetches,
                                const std::vector<std::string>& targets,
-                               const RunOptions* run_options, std::string description) const {
+                               const RunOptions* run_options,
+                               std::string description) const {
   const auto bundle = handle_->Acquire();
-  Plan plan = MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
+  Plan plan =
+      MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
   tf::Session::CallableHandle id = 0;
   if (!plan.runs_nothing()) {
     tf::CallableOptions options;
@@ -258,7 +274,8 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
 std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
                                  const std::vector<std::string>& fetches,
                                  const std::vector<std::string>& targets,
-                                 const RunOptions* run_options, RunMetadata* metadata) const {
+                                 const RunOptions* run_options,
+                                 RunMetadata* metadata) const {
   return Run(feeds, fetches, targets, run_options, metadata, Describe(*handle_));
 }
 
@@ -274,8 +291,8 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
     feed_names.push_back(name);
     tensors.push_back(&tensor);
   }
-  const Plan plan =
-      MakePlan(bundle->meta_graph_def.graph_def(), feed_names, fetches, targets, description);
+  const Plan plan = MakePlan(bundle->meta_graph_def.graph_def(), feed_names, fetches,
+                             targets, description);
   const std::vector<tf::Tensor> inputs = ToFeeds(plan, tensors, description);
   std::vector<tf::Tensor> outputs;
   if (!plan.runs_nothing()) {
@@ -307,7 +324,8 @@ std::vector<DeviceAttributes> Session::ListDevices() const {
 }
 
 TensorSpec Session::tensor_spec(const std::string& name) const {
-  return FindTensor(handle_->Acquire()->meta_graph_def.graph_def(), name, Describe(*handle_));
+  return FindTensor(handle_->Acquire()->meta_graph_def.graph_def(), name,
+                    Describe(*handle_));
 }
 
 void Session::Close() const { handle_->Close(); }

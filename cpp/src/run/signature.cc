@@ -47,7 +47,8 @@ SignatureState::SignatureState(std::string name, const SignatureDef& definition,
     inputs_.push_back({input, spec, has_default});
     feeds_.push_back(spec.name);
   }
-  for (const auto& [output, spec] : definition.outputs) outputs_.push_back({output, spec});
+  for (const auto& [output, spec] : definition.outputs)
+    outputs_.push_back({output, spec});
   all_.resize(outputs_.size());
   std::iota(all_.begin(), all_.end(), 0);
 }
@@ -70,27 +71,31 @@ void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
       }
     }
     if (!fits) {
-      Fail(description_ + ", input '" + inputs_[i].name + "': expected " + spec.ToString() +
-           ", got " + tensor.ToString());
+      Fail(description_ + ", input '" + inputs_[i].name + "': expected " +
+           spec.ToString() + ", got " + tensor.ToString());
     }
   }
 }
 
 std::vector<Tensor> SignatureState::Run(const std::vector<Tensor>& inputs,
                                         const std::vector<int>* outputs,
-                                        const RunOptions* run_options, RunMetadata* metadata) {
+                                        const RunOptions* run_options,
+                                        RunMetadata* metadata) {
   if (run_options != nullptr) {
-    // A callable's options are fixed when it is made; the session takes them with each run.
+    // A callable's options are fixed when it is made; the session takes them with each
+    // run.
     std::vector<std::pair<std::string, Tensor>> feeds;
-    for (std::size_t i = 0; i < inputs.size(); ++i) feeds.emplace_back(feeds_[i], inputs[i]);
-    return session_.Run(feeds, FetchNames(outputs == nullptr ? all_ : *outputs), {}, run_options,
-                        metadata, description_);
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      feeds.emplace_back(feeds_[i], inputs[i]);
+    return session_.Run(feeds, FetchNames(outputs == nullptr ? all_ : *outputs), {},
+                        run_options, metadata, description_);
   }
   if (outputs == nullptr) return AllOutputs().Run(inputs, metadata);
   return SomeOutputs(*outputs).Run(inputs, metadata);
 }
 
-std::vector<std::string> SignatureState::FetchNames(const std::vector<int>& outputs) const {
+std::vector<std::string> SignatureState::FetchNames(
+    const std::vector<int>& outputs) const {
   std::vector<std::string> names;
   for (const int output : outputs) names.push_back(outputs_.at(output).spec.name);
   return names;
@@ -103,8 +108,8 @@ const Callable& SignatureState::AllOutputs() {
     made = all_outputs_.load(std::memory_order_relaxed);
     if (made == nullptr) {
       made = &callables_
-                  .emplace(all_, session_.MakeCallable(feeds_, FetchNames(all_), {}, nullptr,
-                                                       description_))
+                  .emplace(all_, session_.MakeCallable(feeds_, FetchNames(all_), {},
+                                                       nullptr, description_))
                   .first->second;
       all_outputs_.store(made, std::memory_order_release);
     }
@@ -121,8 +126,8 @@ Callable SignatureState::SomeOutputs(const std::vector<int>& outputs) {
       it = it->first == all_ ? std::next(it) : callables_.erase(it);
     }
     found = callables_
-                .emplace(outputs, session_.MakeCallable(feeds_, FetchNames(outputs), {}, nullptr,
-                                                        description_))
+                .emplace(outputs, session_.MakeCallable(feeds_, FetchNames(outputs), {},
+                                                        nullptr, description_))
                 .first;
   }
   return found->second;
@@ -147,7 +152,9 @@ const std::string& Signature::method_name() const { return state_->method_name()
 const std::string& Signature::description() const { return state_->description(); }
 const std::vector<NamedSpec>& Signature::inputs() const { return state_->inputs(); }
 const std::vector<NamedSpec>& Signature::outputs() const { return state_->outputs(); }
-const Tensor& Signature::default_input(int index) const { return state_->default_input(index); }
+const Tensor& Signature::default_input(int index) const {
+  return state_->default_input(index);
+}
 bool Signature::retains_inputs() const { return state_->retains_inputs(); }
 
 std::vector<Tensor> Signature::OrderInputs(
@@ -170,24 +177,27 @@ std::vector<Tensor> Signature::OrderInputs(
       Fail(description() + ": missing input '" + specs[i].name + "' (" +
            specs[i].spec.ToString() + ")");
     }
-    ordered.push_back(given[i] ? std::move(*given[i]) : default_input(static_cast<int>(i)));
+    ordered.push_back(given[i] ? std::move(*given[i])
+                               : default_input(static_cast<int>(i)));
   }
   return ordered;
 }
 
-TensorMap Signature::Run(const std::vector<std::pair<std::string, Tensor>>& inputs) const {
+TensorMap Signature::Run(
+    const std::vector<std::pair<std::string, Tensor>>& inputs) const {
   return Run(inputs, NamesOf(outputs()));
 }
 
 TensorMap Signature::Run(const std::vector<std::pair<std::string, Tensor>>& inputs,
-                         const std::vector<std::string>& outputs, const RunOptions* run_options,
-                         RunMetadata* metadata) const {
+                         const std::vector<std::string>& outputs,
+                         const RunOptions* run_options, RunMetadata* metadata) const {
   std::vector<int> indices;
   for (const std::string& name : outputs) indices.push_back(state_->OutputIndex(name));
   std::vector<Tensor> results =
       RunPositional(OrderInputs(inputs), &indices, run_options, metadata);
   TensorMap named;
-  for (std::size_t i = 0; i < outputs.size(); ++i) named[outputs[i]] = std::move(results[i]);
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    named[outputs[i]] = std::move(results[i]);
   return named;
 }
 
@@ -199,7 +209,8 @@ std::vector<Tensor> Signature::RunPositional(const std::vector<Tensor>& inputs,
   return state_->Run(inputs, outputs, run_options, metadata);
 }
 
-BoundCall Signature::Bind(const std::vector<std::pair<std::string, Tensor>>& inputs) const {
+BoundCall Signature::Bind(
+    const std::vector<std::pair<std::string, Tensor>>& inputs) const {
   return BindPositional(OrderInputs(inputs));
 }
 

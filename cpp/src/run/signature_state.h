@@ -14,12 +14,12 @@
 
 namespace savedmodel {
 
-// What the handles of one signature share: its specs, and the callables that were made for it,
-// each at the first call that needs it.
+// What the handles of one signature share: its specs, and the callables that were made
+// for it, each at the first call that needs it.
 class SignatureState {
  public:
-  SignatureState(std::string name, const SignatureDef& definition, const std::string& export_dir,
-                 Session session);
+  SignatureState(std::string name, const SignatureDef& definition,
+                 const std::string& export_dir, Session session);
 
   const std::string& name() const { return name_; }
   const std::string& method_name() const { return method_name_; }
@@ -28,11 +28,13 @@ class SignatureState {
   const std::vector<NamedSpec>& outputs() const { return outputs_; }
   const Tensor& default_input(int index) const { return defaults_.at(index); }
 
-  // Throws InvalidArgument if these, in the order of inputs(), are not what they should be.
+  // Throws InvalidArgument if these, in the order of inputs(), are not what they should
+  // be.
   void CheckInputs(const std::vector<Tensor>& inputs) const;
   // Runs checked inputs.
-  std::vector<Tensor> Run(const std::vector<Tensor>& inputs, const std::vector<int>* outputs,
-                          const RunOptions* run_options, RunMetadata* metadata);
+  std::vector<Tensor> Run(const std::vector<Tensor>& inputs,
+                          const std::vector<int>* outputs, const RunOptions* run_options,
+                          RunMetadata* metadata);
   bool retains_inputs() { return AllOutputs().retains_feeds(); }
   // The position of an output. Throws InvalidArgument.
   int OutputIndex(const std::string& name) const;

@@ -1,0 +1,61 @@
+"""Loads the digit model, calls it ten times, and prints the memory of its process as JSON.
+
+    python benchmarks/overhead/digits_memory.py savedmodel|tensorflow SAVED_MODEL
+
+{"VmRSS": bytes, "Pss": bytes}; without "Pss" where the kernel does not tell it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+CALLS = 10
+
+
+def run_savedmodel(path: str) -> object:
+    import savedmodel
+
+    model = savedmodel.load(path)
+    image = savedmodel.aligned_empty((1, 8, 8, 1), np.float32)
+    image[...] = 0.5
+    for _ in range(CALLS):
+        model.signatures["serving_default"](image=image)
+    assert "tensorflow" not in sys.modules
+    return model
+
+
+def run_tensorflow(path: str) -> object:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(path)
+    image = tf.constant(np.full((1, 8, 8, 1), 0.5, np.float32))
+    for _ in range(CALLS):
+        model.signatures["serving_default"](image=image)
+    return model
+
+
+def memory() -> dict[str, int]:
+    """Of this process, in bytes."""
+    found = {}
+    for file, key in (("status", "VmRSS"), ("smaps_rollup", "Pss")):
+        try:
+            lines = Path("/proc/self", file).read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith(key + ":"):
+                found[key] = int(line.split()[1]) * 1024
+    return found
+
+
+if __name__ == "__main__":
+    run = {"savedmodel": run_savedmodel, "tensorflow": run_tensorflow}[sys.argv[1]]
+    kept = run(sys.argv[2])
+    print(json.dumps(memory()))

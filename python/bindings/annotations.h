@@ -1,0 +1,43 @@
+// Python objects whose C++ type says more than py::object, so that the generated stubs
+// do.
+#ifndef SAVEDMODEL_BINDINGS_ANNOTATIONS_H_
+#define SAVEDMODEL_BINDINGS_ANNOTATIONS_H_
+
+#include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
+
+namespace savedmodel::python {
+
+#define SAVEDMODEL_ANNOTATION(Name)                                                 \
+  class Name : public pybind11::object {                                            \
+   public:                                                                          \
+    Name(pybind11::object held) : pybind11::object(std::move(held)) {} /* NOLINT */ \
+  }
+SAVEDMODEL_ANNOTATION(ArrayObject);
+SAVEDMODEL_ANNOTATION(TensorSpecObject);
+SAVEDMODEL_ANNOTATION(FingerprintObject);
+SAVEDMODEL_ANNOTATION(LoadPhaseObject);
+#undef SAVEDMODEL_ANNOTATION
+
+using ArrayDict = pybind11::typing::Dict<pybind11::str, ArrayObject>;
+using ArrayList = pybind11::typing::List<ArrayObject>;
+using SpecDict = pybind11::typing::Dict<pybind11::str, TensorSpecObject>;
+
+}  // namespace savedmodel::python
+
+namespace pybind11::detail {
+
+#define SAVEDMODEL_ANNOTATION_NAME(Name, text)        \
+  template <>                                         \
+  struct handle_type_name<savedmodel::python::Name> { \
+    static constexpr auto name = const_name(text);    \
+  }
+SAVEDMODEL_ANNOTATION_NAME(ArrayObject, "numpy.typing.NDArray[typing.Any]");
+SAVEDMODEL_ANNOTATION_NAME(TensorSpecObject, "savedmodel.specs.TensorSpec");
+SAVEDMODEL_ANNOTATION_NAME(FingerprintObject, "savedmodel.specs.Fingerprint | None");
+SAVEDMODEL_ANNOTATION_NAME(LoadPhaseObject, "savedmodel.specs.LoadPhase");
+#undef SAVEDMODEL_ANNOTATION_NAME
+
+}  // namespace pybind11::detail
+
+#endif  // SAVEDMODEL_BINDINGS_ANNOTATIONS_H_

@@ -1,0 +1,152 @@
+#include <memory>
+#include <set>
+
+#include "absl/status/status.h"
+#include "savedmodel/tensorflow_interop.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/public/session.h"
+#include "testing.h"
+
+namespace savedmodel {
+namespace {
+
+namespace tf = tensorflow;
+
+using testing::AlignedBuffer;
+using testing::DigitsPath;
+using testing::Throws;
+using testing::Values;
+
+TEST(InteropTest, DtypeTableIsTensorFlows) {
+  std::set<int> table;
+#define SAVEDMODEL_CHECK(enumerator, number, name, size, numpy)                        \
+  EXPECT_EQ(tf::DataTypeSize(static_cast<tf::DataType>(number)), int{size}) << (name); \
+  EXPECT_TRUE(tf::DataType_IsValid(number)) << (name);                                 \
+  table.insert(number);
+  SAVEDMODEL_DTYPE_TABLE(SAVEDMODEL_CHECK)
+#undef SAVEDMODEL_CHECK
+  // Nothing is left out but DT_INVALID and the references.
+  for (int number = 1; number < tf::DataType_ARRAYSIZE; ++number) {
+    if (!tf::DataType_IsValid(number) || tf::IsRefType(static_cast<tf::DataType>(number)))
+      continue;
+    EXPECT_EQ(table.count(number), 1U)
+        << tf::DataType_Name(static_cast<tf::DataType>(number));
+  }
+}
+
+TEST(InteropTest, CppTypesAreTensorFlows) {
+#define SAVEDMODEL_CHECK(Type)                  \
+  EXPECT_EQ(static_cast<int>(DataTypeOf<Type>), \
+            static_cast<int>(tf::DataTypeToEnum<Type>::value))
+  SAVEDMODEL_CHECK(float);
+  SAVEDMODEL_CHECK(double);
+  SAVEDMODEL_CHECK(std::int8_t);
+  SAVEDMODEL_CHECK(std::int16_t);
+  SAVEDMODEL_CHECK(std::int32_t);
+  SAVEDMODEL_CHECK(std::int64_t);
+  SAVEDMODEL_CHECK(std::uint8_t);
+  SAVEDMODEL_CHECK(std::uint16_t);
+  SAVEDMODEL_CHECK(std::uint32_t);
+  SAVEDMODEL_CHECK(std::uint64_t);
+  SAVEDMODEL_CHECK(bool);
+  SAVEDMODEL_CHECK(std::complex<float>);
+  SAVEDMODEL_CHECK(std::complex<double>);
+#undef SAVEDMODEL_CHECK
+}
+
+TEST(InteropTest, ErrorCodesAreTensorFlows) {
+  for (int code = 1; code <= 16; ++code) {
+    EXPECT_EQ(ErrorCodeName(static_cast<ErrorCode>(code)),
+              absl::StatusCodeToString(static_cast<absl::StatusCode>(code)));
+  }
+}
+
+TEST(InteropTest, AlignmentIsTensorFlows) {
+  EXPECT_EQ(kTensorAlignment, std::size_t{EIGEN_MAX_ALIGN_BYTES});
+  EXPECT_GE(static_cast<std::size_t>(tf::Allocator::kAllocatorAlignment),
+            kTensorAlignment);
+}
+
+TEST(InteropTest, TensorsShareTheirMemory) {
+  const Tensor ours = testing::Floats({1, 2, 3});
+  const tf::Tensor theirs = ToTensorFlow(ours);
+  EXPECT_EQ(theirs.data(), ours.data());
+  EXPECT_EQ(theirs.dtype(), tf::DT_FLOAT);
+  EXPECT_EQ(theirs.shape().DebugString(), "[3]");
+  EXPECT_FALSE(ours.IsExclusive());
+  const Tensor back = FromTensorFlow(theirs);
+  EXPECT_EQ(back.data(), ours.data());
+  EXPECT_EQ(back.shape(), Shape{3});
+}
+
+TEST(InteropTest, ViewStaysTheCallersAndReadOnly) {
+  AlignedBuffer<float> buffer{1, 2, 3};
+  int released = 0;
+  {
+    tf::Tensor theirs = ToTensorFlow(
+        Tensor::View(buffer.data(), {3},
+                     std::shared_ptr<void>(buffer.data(), [&](void*) { ++released; })));
+    EXPECT_EQ(theirs.data(), buffer.data());
+    EXPECT_EQ(theirs.flat<float>()(1), 2.0F);
+    EXPECT_FALSE(FromTensorFlow(theirs).IsExclusive());
+    tf::Tensor slice = theirs.Slice(0, 2);
+    theirs = tf::Tensor();
+    EXPECT_FALSE(FromTensorFlow(slice).IsExclusive());
+    EXPECT_EQ(released, 0);
+  }
+  EXPECT_EQ(released, 1);
+}
+
+TEST(InteropTest, SliceOfATensorIsNotExclusive) {
+  tf::Tensor theirs(tf::DT_FLOAT, {4, 16});
+  const Tensor slice = FromTensorFlow(theirs.Slice(1, 3));
+  EXPECT_FALSE(slice.IsExclusive());
+  EXPECT_EQ(slice.shape(), (Shape{2, 16}));
+  theirs = tf::Tensor();
+  EXPECT_TRUE(slice.Clone().IsExclusive());
+}
+
+TEST(InteropTest, EveryDtypeGoesBothWays) {
+#define SAVEDMODEL_CHECK(enumerator, number, name, size, numpy)                    \
+  if (DataType::enumerator != DataType::kResource &&                               \
+      DataType::enumerator != DataType::kVariant) {                                \
+    const Tensor tensor(DataType::enumerator, {2, 3});                             \
+    EXPECT_EQ(static_cast<int>(ToTensorFlow(tensor).dtype()), number) << (name);   \
+    EXPECT_EQ(FromTensorFlow(ToTensorFlow(tensor)).dtype(), DataType::enumerator); \
+  }
+  SAVEDMODEL_DTYPE_TABLE(SAVEDMODEL_CHECK)
+#undef SAVEDMODEL_CHECK
+}
+
+TEST(InteropTest, StringsKeepEveryByte) {
+  const Tensor ours = Tensor::Strings({std::string_view("a\0b", 3), ""}, {2});
+  EXPECT_EQ(std::string(ToTensorFlow(ours).flat<tf::tstring>()(0)),
+            std::string("a\0b", 3));
+  tf::Tensor theirs(tf::DT_STRING, {1});
+  theirs.flat<tf::tstring>()(0) = tf::tstring("\0c", 2);
+  EXPECT_EQ(FromTensorFlow(theirs).string_at(0), std::string_view("\0c", 2));
+}
+
+TEST(InteropTest, BundleRunsAndOutlivesClose) {
+  const Model model = Model::Load(DigitsPath());
+  const Signature infer = model.signature("serving_default");
+  const Tensor image = Tensor::Copy(std::vector<float>(64, 0.5F).data(), {1, 8, 8, 1});
+  const auto expected = Values<float>(infer.Run({{"image", image}}).at("probabilities"));
+
+  const std::shared_ptr<tf::SavedModelBundle> bundle =
+      GetTensorFlowBundle(model.bundle());
+  EXPECT_EQ(bundle->meta_graph_def.SerializeAsString().size(),
+            model.bundle().meta_graph_def().size());
+  model.Close();
+  std::vector<tf::Tensor> outputs;
+  const absl::Status status =
+      bundle->session->Run({{infer.inputs()[0].spec.name, ToTensorFlow(image)}},
+                           {infer.outputs()[0].spec.name}, {}, &outputs);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(Values<float>(FromTensorFlow(outputs.at(0))), expected);
+  EXPECT_TRUE(Throws(ErrorCode::kFailedPrecondition, {DigitsPath(), "closed"},
+                     [&] { GetTensorFlowBundle(model.bundle()); }));
+}
+
+}  // namespace
+}  // namespace savedmodel

@@ -1,0 +1,203 @@
+"""Who owns what: references, lifetimes, memory that does not grow."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pytest
+
+import savedmodel
+from conftest import DIGITS
+
+Load = Callable[..., savedmodel.Model]
+
+
+class Watched(np.ndarray):  # type: ignore[type-arg]
+    """An array whose end can be watched."""
+
+
+def watched(shape: tuple[int, ...]) -> Any:
+    return savedmodel.aligned_empty(shape).view(Watched)
+
+
+def test_a_call_keeps_no_reference_to_its_inputs(digits: savedmodel.Model) -> None:
+    signature = digits.signatures["serve"]
+    image = watched((1, 8, 8, 1))
+    image[:] = 0
+    references = sys.getrefcount(image)
+    for _ in range(3):
+        signature(image=image)
+        signature(image)
+        signature.run({"image": image}, copy=False)
+        signature.run({"image": image}, run_options=savedmodel.RunOptions(timeout_in_ms=60_000))
+        assert sys.getrefcount(image) == references
+    gone = weakref.ref(image)
+    del image
+    assert gone() is None
+
+
+def test_a_failing_call_keeps_no_reference(digits: savedmodel.Model) -> None:
+    signature = digits.signatures["serve"]
+    image = watched((1, 8, 8, 2))
+    references = sys.getrefcount(image)
+    for arguments in ({"image": image}, {"image": image, "y": image}, {"y": image}):
+        with pytest.raises(ValueError, match="input"):
+            signature(**arguments)
+    del arguments
+    assert sys.getrefcount(image) == references
+
+
+def test_a_pass_through_output_keeps_the_input_alive(load: Load) -> None:
+    signature = load("passthrough_output").signatures["serving_default"]
+    x = watched((1, 2))
+    x[:] = [[1, 2]]
+    gone = weakref.ref(x)
+    result = signature(x=x, s=b"", unused=0)
+    assert np.shares_memory(result["x"], x)
+    assert not result["x"].flags.writeable
+    view = result["x"][0]
+    del x, result
+    assert gone() is not None
+    assert view.tolist() == [1, 2]
+    del view
+    assert gone() is None
+
+
+def test_computed_outputs_are_writable_and_apart(digits: savedmodel.Model) -> None:
+    signature = digits.signatures["serve"]
+    image = savedmodel.aligned_empty((1, 8, 8, 1))
+    image[:] = 0.5
+    before = image.copy()
+    first = signature(image)["probabilities"]
+    assert first.flags.writeable
+    assert first.flags.c_contiguous
+    kept = first.copy()
+    first[:] = 7
+    np.testing.assert_array_equal(signature(image)["probabilities"], kept)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_no_call_writes_into_an_input(load: Load, models: Any) -> None:
+    """Also where a kernel could compute in place: element-wise chains on one input."""
+    import pickle
+
+    for name in ("dtype_compute", "shapes", "function_chain", "keras_mlp", "einsum"):
+        model = load(name)
+        for call in pickle.loads((models / name / "calls.pkl").read_bytes()):
+            inputs = {}
+            for key, value in call["inputs"].items():
+                if value.dtype == object:
+                    inputs[key] = value
+                    continue
+                inputs[key] = savedmodel.aligned_empty(value.shape, value.dtype)
+                inputs[key][...] = value
+            model.signatures[call["signature"]].run(inputs)
+            for key, value in call["inputs"].items():
+                assert inputs[key].tolist() == value.tolist() or value.dtype.kind in "fcV"
+                assert inputs[key].tobytes() == value.tobytes() or value.dtype == object
+
+
+def test_outputs_outlive_the_model() -> None:
+    model = savedmodel.load(DIGITS)
+    signature = model.signatures["serve"]
+    results = [signature(np.full((n, 8, 8, 1), 0.5, np.float32)) for n in (1, 2, 500)]
+    expected = [result["probabilities"].copy() for result in results]
+    model.close()
+    del model, signature
+    gc.collect()
+    for result, value in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result["probabilities"], value)
+        result["probabilities"][:] = 0
+
+
+def test_constants_and_variables_outlive_the_model(models: Any) -> None:
+    with savedmodel.load(models / "no_inputs" / "saved_model") as model:
+        pi = model.signatures["constant"]()["pi"]
+    with savedmodel.load(models / "variable_value" / "saved_model") as model:
+        vector = model.signatures["add"](x=np.float32(0))
+    del model
+    gc.collect()
+    assert pi == np.float32(3.14159)
+    assert vector["before"].tolist() == [1, 2, 3]
+
+
+def resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def grows(use: Callable[[], object], rounds: int, warm_up: int) -> int:
+    """Bytes of resident memory gained over the rounds, after a warm-up."""
+    for _ in range(warm_up):
+        use()
+    gc.collect()
+    before = resident()
+    for _ in range(rounds):
+        use()
+    gc.collect()
+    return resident() - before
+
+
+def test_memory_does_not_grow_over_100_000_calls(load: Load) -> None:
+    signature = load("dtype_identity").signatures["float32"]
+    strings = load("dtype_identity").signatures["string"]
+    aligned = savedmodel.aligned_empty(1024)
+    aligned[:] = 0
+    misaligned = np.empty(1025, np.float32)[1:]
+    text = np.array([b"x" * 100] * 4, object)
+    turn = iter(range(10**9))
+
+    def use() -> None:
+        n = next(turn) % 10
+        if n < 8:
+            signature(aligned)
+        elif n == 8:
+            signature(misaligned)
+        else:
+            strings(text)
+
+    # A leak of one input or output (4 kB) a call would be 400 MB; of a capsule alone, 10 MB.
+    assert grows(use, 100_000, 5_000) < 4_000_000
+
+
+def test_memory_does_not_grow_over_failing_calls(digits: savedmodel.Model) -> None:
+    signature = digits.signatures["serve"]
+    wrong = np.zeros((64, 8, 8, 2), np.float32)
+
+    def use() -> None:
+        with pytest.raises(ValueError, match="input"):
+            signature(wrong)
+
+    assert grows(use, 5_000, 500) < 4_000_000
+
+
+def test_memory_does_not_grow_over_loads() -> None:
+    def use() -> None:
+        with savedmodel.load(DIGITS) as model:
+            model.signatures["serve"](np.zeros((1, 8, 8, 1), np.float32))
+
+    assert grows(use, 30, 10) < 8_000_000
+
+
+def test_a_model_that_is_dropped_frees_its_memory(models: Any) -> None:
+    """Without close(): nothing holds a model in a cycle."""
+    arrays: list[npt.NDArray[Any]] = []
+
+    def use() -> None:
+        model = savedmodel.load(models / "large_variable" / "saved_model")
+        arrays.append(np.empty(0))
+        gone.append(weakref.ref(model))
+
+    gone: list[weakref.ref[savedmodel.Model]] = []
+    gc.disable()
+    try:
+        assert grows(use, 20, 5) < 8_000_000
+        assert all(model() is None for model in gone)
+    finally:
+        gc.enable()

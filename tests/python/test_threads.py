@@ -1,0 +1,245 @@
+"""Many threads, many models, interpreter exit, fork."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import savedmodel
+from conftest import DIGITS, run_python
+
+Load = Callable[..., savedmodel.Model]
+
+
+def image_of(seed: int) -> np.ndarray:
+    image = savedmodel.aligned_empty((1 + seed % 3, 8, 8, 1))
+    image[:] = np.random.default_rng(seed).random(image.shape)
+    return image
+
+
+def test_many_threads_on_one_model(digits: savedmodel.Model) -> None:
+    signature = digits.signatures["serving_default"]
+    images = [image_of(seed) for seed in range(16)]
+    expected = [signature(image)["probabilities"] for image in images]
+
+    def work(thread: int) -> None:
+        for turn in range(200):
+            at = (thread * 7 + turn) % len(images)
+            result = signature(image=images[at])["probabilities"]
+            np.testing.assert_array_equal(result, expected[at])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_the_first_call_from_many_threads(load: Load) -> None:
+    """The callable is made by one of them; the others wait or use it."""
+    for _ in range(5):
+        signature = load("keras_mlp").signatures["serving_default"]
+        ((name, spec),) = signature.inputs.items()
+        x = np.ones([d or 1 for d in spec.shape or ()], spec.dtype)
+        barrier = threading.Barrier(8)
+
+        def first(_: int, b: threading.Barrier = barrier) -> bytes:
+            b.wait()
+            (output,) = signature.run({name: x}).values()
+            return output.tobytes()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(first, range(8)))) == 1
+
+
+def test_many_models_loaded_and_closed_at_once() -> None:
+    image = image_of(2)
+    with savedmodel.load(DIGITS) as model:
+        expected = model.signatures["serve"](image)["probabilities"]
+
+    def work(_: int) -> None:
+        for _ in range(5):
+            with savedmodel.load(DIGITS) as model:
+                result = model.signatures["serve"](image)["probabilities"]
+            np.testing.assert_array_equal(result, expected)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+
+
+def test_closing_under_calls() -> None:
+    """Each call either gives the right answer or says that the model is closed."""
+    for _ in range(5):
+        model = savedmodel.load(DIGITS)
+        signature = model.signatures["serve"]
+        image = image_of(1)
+        expected = signature(image)["probabilities"]
+        ended = []
+
+        def work(
+            call: savedmodel.Signature = signature,
+            given: np.ndarray = image,
+            right: np.ndarray = expected,
+            done: list[int] = ended,
+        ) -> None:
+            while True:
+                try:
+                    np.testing.assert_array_equal(call(given)["probabilities"], right)
+                except savedmodel.FailedPreconditionError:
+                    done.append(1)
+                    return
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.02)
+        model.close()
+        for thread in threads:
+            thread.join(30)
+        assert len(ended) == 4
+
+
+def test_the_gil_is_released_during_a_call(load: Load) -> None:
+    """Another thread makes progress while one call runs, whatever the switch interval."""
+    signature = load("nested_loops").signatures["serving_default"]
+    del signature
+    done = run_python(
+        """
+import sys, threading
+import numpy as np, savedmodel
+sys.setswitchinterval(1000)  # no thread gives the GIL up unless it is made to
+model = savedmodel.load(sys.argv[1])
+signature = model.signatures["serve"]
+image = np.zeros((4000, 8, 8, 1), np.float32)
+signature(image)
+progress = 0
+stop = False
+def count():
+    global progress
+    while not stop:
+        progress += 1
+        threading.Event().wait(0.0001)
+thread = threading.Thread(target=count)
+thread.start()
+before = progress
+for _ in range(20):
+    signature(image)
+    moved = progress - before
+stop = True
+thread.join()
+assert moved > 0
+""",
+        str(DIGITS),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_inputs_are_released_where_the_gil_is(digits: savedmodel.Model) -> None:
+    """Objects with a Python destructor, fed from many threads: none is freed without the GIL."""
+    signature = digits.signatures["serve"]
+    freed: list[int] = []
+
+    class Owner(np.ndarray):  # type: ignore[type-arg]
+        def __del__(self) -> None:
+            freed.append(threading.get_ident())
+
+    def work(_: int) -> None:
+        for _ in range(100):
+            signature(savedmodel.aligned_empty((1, 8, 8, 1)).view(Owner))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert len(freed) >= 400
+
+
+@pytest.mark.parametrize("ending", ["return", "exit", "exception"])
+def test_the_interpreter_ends_with_models_and_daemon_threads_at_work(ending: str) -> None:
+    done = run_python(
+        """
+import sys, threading, time
+import numpy as np, savedmodel
+model = savedmodel.load(sys.argv[1])
+signature = model.signatures["serve"]
+bound = signature.bind(savedmodel.aligned_empty((1, 8, 8, 1)))
+kept = signature(np.zeros((1, 8, 8, 1), np.float32))
+def work():
+    image = savedmodel.aligned_empty((64, 8, 8, 1))
+    while True:
+        signature(image)
+        bound()
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+print("end", flush=True)
+if sys.argv[2] == "exit": sys.exit(0)
+if sys.argv[2] == "exception": raise KeyboardInterrupt
+""",
+        str(DIGITS),
+        ending,
+        timeout=60,
+    )
+    assert done.stdout == "end\n"
+    assert done.returncode == (-2 if ending == "exception" else 0), done.stderr
+    assert "terminate" not in done.stderr
+    assert "Fatal" not in done.stderr
+
+
+FORK = """
+import os, sys, signal
+import numpy as np, savedmodel
+model = savedmodel.load(sys.argv[1])
+signature = model.signatures["serve"]
+image = np.zeros((1, 8, 8, 1), np.float32)
+bound = signature.bind(savedmodel.aligned_empty((1, 8, 8, 1)))
+result = signature(image)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    refused = 0
+    for use in (lambda: signature(image), bound, lambda: savedmodel.load(sys.argv[1]),
+                lambda: model.devices, lambda: model.run("x")):
+        try:
+            use()
+        except savedmodel.FailedPreconditionError as error:
+            assert "fork" in str(error) and "spawn" in str(error), error
+            refused += 1
+    assert refused == 5
+    assert result["probabilities"].shape == (1, 10)
+    model.close()
+    del model, signature, bound
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert signature(image)["probabilities"].shape == (1, 10)
+"""
+
+
+def test_a_model_that_was_loaded_before_a_fork_raises() -> None:
+    done = run_python(FORK, str(DIGITS), timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_child_may_load_what_its_parent_did_not() -> None:
+    """Importing, reading options and forking before the first load leaves the child free."""
+    done = run_python(
+        """
+import os, sys, signal
+import numpy as np, savedmodel
+savedmodel.SessionOptions(allow_soft_placement=True)
+children = []
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        with savedmodel.load(sys.argv[1]) as model:
+            model.signatures["serve"](np.zeros((1, 8, 8, 1), np.float32))
+        sys.exit(0)
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+""",
+        str(DIGITS),
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
