@@ -138,7 +138,8 @@ Tensor FromStringArray(PyArrayObject* array, const TensorSpec& spec, const Place
 Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& place,
                  CopyMode copy) {
   if (spec.dtype == DataType::kString) return FromStringArray(array, spec, place, copy);
-  if (TensorFlowDtype(PyArray_DESCR(array)) != StorageDtype(spec.dtype)) {
+  const DataType dtype = TensorFlowDtype(PyArray_DESCR(array));
+  if (dtype != spec.dtype && dtype != StorageDtype(spec.dtype)) {
     FailType(place, spec, DescribeArray(array));
   }
   if (PyArray_SIZE(array) == 0) return Tensor(spec.dtype, ShapeOf(array));

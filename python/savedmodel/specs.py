@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class LoadPhase(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True)
-class CopyStats:
+class CopyStats(NamedTuple):
     """How many tensors were copied on the way in or out, and how many bytes that was.
 
     `by_reason`: reason -> (count, bytes). The reasons: `misaligned`, `non_contiguous`,
@@ -54,6 +52,6 @@ class CopyStats:
     keeps beyond the call).
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own count() is of no use here
     bytes: int
     by_reason: dict[str, tuple[int, int]]

@@ -89,9 +89,11 @@ TEST(InteropTest, ViewStaysTheCallersAndReadOnly) {
     EXPECT_EQ(theirs.data(), buffer.data());
     EXPECT_EQ(theirs.flat<float>()(1), 2.0F);
     EXPECT_FALSE(FromTensorFlow(theirs).IsExclusive());
-    tf::Tensor slice = theirs.Slice(0, 2);
+    // Also a part of it, as the last holder.
+    const Tensor part = FromTensorFlow(theirs.Slice(0, 2));
     theirs = tf::Tensor();
-    EXPECT_FALSE(FromTensorFlow(slice).IsExclusive());
+    EXPECT_EQ(part.data(), buffer.data());
+    EXPECT_FALSE(part.IsExclusive());
     EXPECT_EQ(released, 0);
   }
   EXPECT_EQ(released, 1);

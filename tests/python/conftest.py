@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import subprocess
@@ -20,39 +19,30 @@ MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
 
 
-def _generated(script: str, cache: Path) -> Path:
-    """The output folder of a generator, made once for each state of its sources."""
-    digest = hashlib.sha256()
-    for source in sorted(MODELS.rglob("*.py")):
-        digest.update(source.read_bytes())
-    folder = cache / f"{Path(script).stem}-{digest.hexdigest()[:16]}"
-    if not (folder / "complete").exists():
-        subprocess.run(
-            [sys.executable, str(MODELS / script), str(folder)],
-            check=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-            stdout=subprocess.DEVNULL,
-        )
+def _generate(script: str, folder: Path) -> Path:
+    subprocess.run(
+        [sys.executable, str(MODELS / script), str(folder)],
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.DEVNULL,
+    )
     return folder
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where generated models lie: SAVEDMODEL_TEST_CACHE keeps them for the next run."""
-    cache = os.environ.get("SAVEDMODEL_TEST_CACHE")
-    return Path(cache) if cache else tmp_path_factory.mktemp("models")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the models of tests/models/zoo, with TensorFlow's answers beside them.
+
+    SAVEDMODEL_TEST_MODELS names one that is there already.
+    """
+    ready = os.environ.get("SAVEDMODEL_TEST_MODELS")
+    return Path(ready) if ready else _generate("generate.py", tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
-def models(model_cache: Path) -> Path:
-    """Folder of the models of tests/models/zoo, with TensorFlow's answers beside them."""
-    return _generated("generate.py", model_cache)
-
-
-@pytest.fixture(scope="session")
-def broken_models(model_cache: Path) -> Path:
+def broken_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the models of tests/models/broken.py."""
-    return _generated("broken.py", model_cache)
+    return _generate("broken.py", tmp_path_factory.mktemp("broken"))
 
 
 @pytest.fixture

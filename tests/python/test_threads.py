@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +244,37 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
         timeout=90,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_call_on_the_callers_thread_flushes_denormals_as_tensorflow_does(load: Load) -> None:
+    """A plain call starts on the caller's thread; TensorFlow's pools flush, Python does not."""
+    signature = load("dtype_compute").signatures["float32"]
+    tiny = np.full(1, 1e-40, np.float32)
+    deadline = savedmodel.RunOptions(timeout_in_ms=60_000)  # keeps to TensorFlow's own pool
+    plain = signature.run({"x": tiny})
+    pooled = signature.run({"x": tiny}, run_options=deadline)
+    for name, value in pooled.items():
+        assert plain[name].tobytes() == value.tobytes()
+    assert tiny * np.float32(1) != 0, "the caller's own arithmetic is as before"
+
+
+@pytest.mark.parametrize("where", ["load", "call"])
+def test_deadline(models: Path, where: str) -> None:
+    """A loop of hours ends by its deadline, and the model goes on."""
+    done = run_python(
+        """
+import sys, numpy as np, savedmodel
+options = savedmodel.RunOptions(timeout_in_ms=500)
+model = savedmodel.load(sys.argv[1], run_options=options if sys.argv[2] == "load" else None)
+signature = model.signatures["serving_default"]
+try:
+    signature.run({"n": 2**31 - 1}, run_options=options if sys.argv[2] == "call" else None)
+except savedmodel.DeadlineExceededError as error:
+    assert isinstance(error, TimeoutError)
+    print(signature(n=10)["y"])
+""",
+        str(models / "while_loop" / "saved_model"),
+        where,
+        timeout=60,
+    )
+    assert done.stdout == "55\n", done.stderr

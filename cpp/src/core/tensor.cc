@@ -47,8 +47,9 @@ tf::TensorBuffer* Buffer(const Tensor& tensor) {
 
 tf::TensorShape CheckedShape(DataType dtype, const Shape& shape) {
   tf::TensorShape checked;
-  ThrowIfError(tf::TensorShape::BuildTensorShape(shape, &checked),
-               "tensor of shape " + ToString(shape));
+  const absl::Status status = tf::TensorShape::BuildTensorShape(shape, &checked);
+  // The message costs more than the check, and every call comes here.
+  if (!status.ok()) ThrowIfError(status, "tensor of shape " + ToString(shape));
   const auto size = static_cast<std::int64_t>(DataTypeSize(dtype));
   if (size > 1 &&
       checked.num_elements() > std::numeric_limits<std::int64_t>::max() / size) {

@@ -14,7 +14,8 @@ namespace savedmodel {
 // last one.
 class BundleHandle {
  public:
-  BundleHandle(std::string export_dir, RunOptions run_options,
+  BundleHandle(std::string export_dir, SessionOptions session_options,
+               RunOptions run_options,
                std::shared_ptr<tensorflow::SavedModelBundle> bundle);
 
   // Throws FailedPrecondition if closed, or in a forked child.
@@ -24,6 +25,7 @@ class BundleHandle {
   void Close() noexcept;
 
   const std::string& export_dir() const { return export_dir_; }
+  const SessionOptions& session_options() const { return session_options_; }
   const RunOptions& run_options() const { return run_options_; }
   // True if TF1 reference variables are in the graph: these are written in place, also
   // under a tensor that was fetched before.
@@ -31,6 +33,7 @@ class BundleHandle {
 
  private:
   const std::string export_dir_;
+  const SessionOptions session_options_;
   const RunOptions run_options_;
   const bool has_ref_variables_;
   std::shared_ptr<tensorflow::SavedModelBundle> bundle_;  // by atomic operations only

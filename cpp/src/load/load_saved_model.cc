@@ -143,9 +143,11 @@ std::vector<std::pair<std::string, tf::Tensor>> AssetFeeds(
 
 }  // namespace
 
-BundleHandle::BundleHandle(std::string export_dir, RunOptions run_options,
+BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_options,
+                           RunOptions run_options,
                            std::shared_ptr<tf::SavedModelBundle> bundle)
     : export_dir_(std::move(export_dir)),
+      session_options_(std::move(session_options)),
       run_options_(std::move(run_options)),
       has_ref_variables_(HasRefVariables(bundle->meta_graph_def.graph_def())),
       bundle_(std::move(bundle)) {}
@@ -169,7 +171,6 @@ void BundleHandle::Close() noexcept {
 
 struct SavedModelBundle::State {
   std::vector<std::string> tags;
-  SessionOptions session_options;
   std::map<std::string, SignatureDef> signatures;
   std::optional<Fingerprint> fingerprint;
   std::map<std::string, std::string> assets;
@@ -200,7 +201,6 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
   auto state = std::make_shared<SavedModelBundle::State>();
   const auto& names = bundle->meta_graph_def.meta_info_def().tags();
   state->tags.assign(names.begin(), names.end());
-  state->session_options = session_options;
   state->signatures = ReadSignatures(export_dir, bundle->meta_graph_def);
   state->fingerprint = ReadFingerprint(export_dir);
   state->assets = ReadAssets(export_dir, bundle->meta_graph_def);
@@ -221,8 +221,8 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
   phases.End("init", 0);
 
   state->load_report = phases.Take();
-  state->handle =
-      std::make_shared<BundleHandle>(export_dir, run_options, std::move(bundle));
+  state->handle = std::make_shared<BundleHandle>(export_dir, session_options, run_options,
+                                                 std::move(bundle));
   return SavedModelBundle(std::move(state));
 }
 
@@ -253,7 +253,7 @@ const std::vector<LoadPhase>& SavedModelBundle::load_report() const {
   return state_->load_report;
 }
 const SessionOptions& SavedModelBundle::session_options() const {
-  return state_->session_options;
+  return state_->handle->session_options();
 }
 const RunOptions& SavedModelBundle::run_options() const {
   return state_->handle->run_options();

@@ -1,7 +1,6 @@
 #include "savedmodel/session.h"
 
 #include <algorithm>
-#include <mutex>
 #include <unordered_map>
 
 #include "core/nearest.h"
@@ -10,6 +9,7 @@
 #include "core/tensor_access.h"
 #include "inspect/meta_graph.h"
 #include "load/bundle_handle.h"
+#include "run/caller_first_pool.h"
 #include "run/retention.h"
 #include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/node_def_util.h"
@@ -154,8 +154,7 @@ Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
 }
 
 // The feeds as TensorFlow takes them.
-std::vector<tf::Tensor> ToFeeds(const Plan& plan,
-                                const std::vector<const Tensor*>& tensors,
+std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
                                 const std::string& description) {
   if (tensors.size() != plan.feeds.size()) {
     Fail(description + ": expected " + std::to_string(plan.feeds.size()) +
@@ -164,15 +163,15 @@ std::vector<tf::Tensor> ToFeeds(const Plan& plan,
   std::vector<tf::Tensor> feeds;
   feeds.reserve(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const Tensor& tensor = *tensors[i];
+    const Tensor& tensor = tensors[i];
     if (tensor.dtype() != plan.feeds[i].dtype) {
       Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
            DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
     }
     if (plan.retains_feeds && IsView(tensor)) {
       CountCopy(CopyReason::kRetained, tensor.num_bytes());
-      feeds.push_back(
-          std::move(TensorAccess::Get(*std::make_unique<Tensor>(tensor.Clone()))));
+      const Tensor copy = tensor.Clone();
+      feeds.push_back(TensorAccess::Get(copy));
     } else {
       feeds.push_back(TensorAccess::Get(tensor));
     }
@@ -185,9 +184,15 @@ std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& f
                               std::vector<tf::Tensor> outputs, bool copy_shared) {
   std::vector<Tensor> results;
   results.reserve(plan.sources.size());
+  // An output that is asked for twice must not be moved, nor a feed.
+  const bool move = plan.sources.size() == outputs.size();
   for (const Source& source : plan.sources) {
-    results.push_back(TensorAccess::Wrap(
-        tf::Tensor(source.is_feed ? feeds[source.index] : outputs[source.index])));
+    if (move) {
+      results.push_back(TensorAccess::Wrap(std::move(outputs[source.index])));
+    } else {
+      results.push_back(TensorAccess::Wrap(
+          tf::Tensor(source.is_feed ? feeds[source.index] : outputs[source.index])));
+    }
   }
   outputs.clear();
   if (copy_shared) {
@@ -200,6 +205,20 @@ std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& f
   return results;
 }
 
+// True if nothing asks for other threads than those of TensorFlow's global pool, so that
+// a run may start on the caller's (see CallerFirstPool).
+bool MayStartOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_options,
+                      tf::Session* session) {
+  std::vector<tf::DeviceAttributes> devices;
+  return run_options.timeout_in_ms() == 0 && config.operation_timeout_in_ms() == 0 &&
+         run_options.inter_op_thread_pool() == 0 &&
+         !run_options.experimental().use_run_handler_pool() &&
+         config.inter_op_parallelism_threads() == 0 &&
+         !config.use_per_session_threads() &&
+         config.session_inter_op_thread_pool_size() == 0 &&
+         session->ListDevices(&devices).ok() && devices.size() == 1;
+}
+
 }  // namespace
 
 struct Callable::State {
@@ -207,6 +226,7 @@ struct Callable::State {
   std::string description;
   Plan plan;
   tf::Session::CallableHandle id = 0;
+  bool starts_on_caller = false;
 
   ~State() {
     const auto bundle = handle->TryAcquire();
@@ -224,15 +244,20 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
                                   RunMetadata* metadata) const {
   const State& state = *state_;
   const auto bundle = state.handle->Acquire();
-  std::vector<const Tensor*> tensors;
-  tensors.reserve(feeds.size());
-  for (const Tensor& feed : feeds) tensors.push_back(&feed);
-  const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, tensors, state.description);
+  const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, feeds, state.description);
   std::vector<tf::Tensor> outputs;
   if (!state.plan.runs_nothing()) {
-    ThrowIfError(bundle->session->RunCallable(state.id, inputs, &outputs,
-                                              ProtoAccess::Mutable(metadata)),
-                 state.description);
+    tf::RunMetadata* traced = ProtoAccess::Mutable(metadata);
+    absl::Status status;
+    if (state.starts_on_caller) {
+      CallerFirstPool pool;
+      tsl::thread::ThreadPoolOptions pools;
+      pools.inter_op_threadpool = &pool;
+      status = bundle->session->RunCallable(state.id, inputs, &outputs, traced, pools);
+    } else {
+      status = bundle->session->RunCallable(state.id, inputs, &outputs, traced);
+    }
+    ThrowIfError(status, state.description);
   }
   return ToResults(state.plan, inputs, std::move(outputs),
                    state.handle->has_ref_variables());
@@ -254,6 +279,7 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
   Plan plan =
       MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
   tf::Session::CallableHandle id = 0;
+  bool starts_on_caller = false;
   if (!plan.runs_nothing()) {
     tf::CallableOptions options;
     for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
@@ -261,6 +287,8 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
     for (const std::string& target : plan.targets) options.add_target(target);
     *options.mutable_run_options() =
         ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
+    starts_on_caller = MayStartOnCaller(ProtoAccess::Get(handle_->session_options()),
+                                        options.run_options(), bundle->session.get());
     ThrowIfError(bundle->session->MakeCallable(options, &id), description);
   }
   auto state = std::make_shared<Callable::State>();
@@ -268,6 +296,7 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
   state->description = std::move(description);
   state->plan = std::move(plan);
   state->id = id;
+  state->starts_on_caller = starts_on_caller;
   return Callable(std::move(state));
 }
 
@@ -286,10 +315,10 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
                                  const std::string& description) const {
   const auto bundle = handle_->Acquire();
   std::vector<std::string> feed_names;
-  std::vector<const Tensor*> tensors;
+  std::vector<Tensor> tensors;
   for (const auto& [name, tensor] : feeds) {
     feed_names.push_back(name);
-    tensors.push_back(&tensor);
+    tensors.push_back(tensor);
   }
   const Plan plan = MakePlan(bundle->meta_graph_def.graph_def(), feed_names, fetches,
                              targets, description);

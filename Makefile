@@ -1,0 +1,57 @@
+# `make demo` and `make test` each do all of their own set-up, in any order.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(abspath $(VENV))/bin
+# CMake and Ninja come from the virtual environment.
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+INSTALL := $(BIN)/pip install --quiet --no-build-isolation \
+           --config-settings=build-dir=build/python --editable
+# What TensorFlow makes for the tests is kept for the next run.
+MODELS := build/test-models
+
+.PHONY: demo test bench format
+
+demo: $(VENV)/ready
+	$(INSTALL) ".[cpu]"
+	$(BIN)/savedmodel demo
+
+test: export SAVEDMODEL_TEST_MODELS := $(abspath $(MODELS))
+test: $(VENV)/ready build/test-packages
+	$(INSTALL) ".[cpu,test]"
+	$(MAKE) $(MODELS)/complete
+	$(BIN)/python -m pytest
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan
+
+# Ratios against TensorFlow's Python and against bare C++; not part of the tests.
+bench: $(VENV)/ready
+	$(INSTALL) ".[cpu,bench]"
+	$(BIN)/python benchmarks/overhead
+
+format: $(VENV)/ready
+	$(INSTALL) ".[cpu,test]"
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files -co --exclude-standard '*.h' '*.cc' | xargs $(BIN)/clang-format -i
+	$(BIN)/python python/bindings/generate_stubs.py
+
+# The build requirements stand in pyproject.toml alone.
+$(VENV)/ready: pyproject.toml
+	third_party/debian_packages.sh \
+	  "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" python3-dev
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet cmake ninja $$($(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	touch $@
+
+build/test-packages:
+	third_party/debian_packages.sh /usr/include/gtest/gtest.h libgtest-dev
+	third_party/debian_packages.sh /usr/bin/ccache ccache || true
+	mkdir -p build && touch $@
+
+$(MODELS)/complete: $(shell find tests/models -name '*.py')
+	$(BIN)/python tests/models/generate.py $(MODELS) > /dev/null
