@@ -150,5 +150,19 @@ TEST(InteropTest, BundleRunsAndOutlivesClose) {
                      [&] { GetTensorFlowBundle(model.bundle()); }));
 }
 
+class GeneratedInteropTest : public testing::GeneratedModelTest {};
+
+// Kernels give out parts of their input in the same way.
+TEST_F(GeneratedInteropTest, PartOfAViewIsNotKeptByAnAssignment) {
+  const Model model = Load("assign_input");
+  AlignedBuffer<float> buffer{1, 2, 3, 4};
+  const tf::Tensor whole = ToTensorFlow(Tensor::View(buffer.data(), {2, 2}));
+  model.signature("write").Run(
+      {{"x", FromTensorFlow(whole.Slice(0, 1))}, {"label", Tensor::StringScalar("")}});
+  buffer[0] = 100;
+  EXPECT_EQ(Values<float>(model.signature("read").Run({}).at("x")),
+            (std::vector<float>{1, 2}));
+}
+
 }  // namespace
 }  // namespace savedmodel
