@@ -87,14 +87,17 @@ int Find(const std::vector<py::object>& names, PyObject* name) {
 }
 
 // Converts `values`, borrowed and in the order of the inputs, null where none was given.
+// `copy_of(value)` is the CopyMode of each.
+template <typename CopyOf>
 std::vector<Tensor> Convert(const PySignature& self, const std::vector<PyObject*>& values,
-                            CopyMode copy) {
+                            const CopyOf& copy_of) {
   const std::vector<NamedSpec>& specs = self.signature.inputs();
   std::vector<Tensor> tensors;
   tensors.reserve(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (values[i] != nullptr) {
-      tensors.push_back(ToTensor(values[i], specs[i].spec, self.InputPlace(i), copy));
+      tensors.push_back(
+          ToTensor(values[i], specs[i].spec, self.InputPlace(i), copy_of(values[i])));
     } else if (specs[i].has_default) {
       tensors.push_back(self.signature.default_input(static_cast<int>(i)));
     } else {
@@ -156,7 +159,8 @@ ArrayDict ToDict(const std::vector<py::object>& names, std::vector<Tensor> tenso
 ArrayDict Call(const PySignature& self, PyObject* args, PyObject* kwargs) {
   DrainReleases();
   const std::vector<Tensor> inputs =
-      Convert(self, OrderArguments(self, args, kwargs), CopyMode::kIfNeeded);
+      Convert(self, OrderArguments(self, args, kwargs),
+              [](PyObject*) { return CopyMode::kIfNeeded; });
   std::vector<Tensor> outputs;
   {
     const GilRelease released;
@@ -231,7 +235,8 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
     }
   }
 
-  const std::vector<Tensor> feeds = Convert(self, Order(self, given.ptr()), mode);
+  const std::vector<Tensor> feeds =
+      Convert(self, Order(self, given.ptr()), [mode](PyObject*) { return mode; });
   const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
   std::vector<Tensor> results;
   {
@@ -263,24 +268,12 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
 PyBoundCall Bind(const PySignature& self, const py::args& args,
                  const py::kwargs& kwargs) {
   DrainReleases();
-  const std::vector<PyObject*> values = OrderArguments(self, args.ptr(), kwargs.ptr());
-  const std::vector<NamedSpec>& specs = self.signature.inputs();
-  std::vector<Tensor> tensors;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    // What cannot be read again in place must be something that cannot change.
-    const bool fixed = values[i] == nullptr || IsImmutable(values[i]);
-    if (values[i] == nullptr) {
-      if (!specs[i].has_default) {
-        Fail(self, "missing input " + Describe(self.input_names[i]) + " (" +
-                       specs[i].spec.ToString() + ")");
-      }
-      tensors.push_back(self.signature.default_input(static_cast<int>(i)));
-    } else {
-      tensors.push_back(ToTensor(values[i], specs[i].spec, self.InputPlace(i),
-                                 fixed ? CopyMode::kIfNeeded : CopyMode::kNever));
-    }
-  }
-  return {self.signature.BindPositional(std::move(tensors)), self.output_names};
+  // What cannot be read again in place must be something that cannot change.
+  std::vector<Tensor> inputs =
+      Convert(self, OrderArguments(self, args.ptr(), kwargs.ptr()), [](PyObject* value) {
+        return IsImmutable(value) ? CopyMode::kIfNeeded : CopyMode::kNever;
+      });
+  return {self.signature.BindPositional(std::move(inputs)), self.output_names};
 }
 
 ArrayDict CallBound(const PyBoundCall& self) {

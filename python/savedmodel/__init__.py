@@ -105,36 +105,18 @@ __all__ = [
     "set_log_level",
 ]
 
-# Names whose module loads TensorFlow's library, resolved at their first use.
-_MODULE_OF = {
-    **dict.fromkeys(("Model", "Signatures", "copy_stats", "load", "set_log_level"), "model"),
-    **dict.fromkeys(
-        (
-            "BoundCall",
-            "SessionCallable",
-            "DeviceAttributes",
-            "RunMetadata",
-            "RunOptions",
-            "SavedModelBundle",
-            "Session",
-            "SessionOptions",
-            "Signature",
-            "SignatureDef",
-            "aligned_allocator",
-            "aligned_empty",
-            "contains_saved_model",
-            "load_saved_model",
-        ),
-        "_native",
-    ),
-}
+# Names that are not here yet come from one of two modules, both of which load TensorFlow's
+# library: these from `model`, the others from `_native`.
+_IN_MODEL = frozenset({"Model", "Signatures", "copy_stats", "load", "set_log_level"})
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"savedmodel.{module}"), name)
+    module = importlib.import_module(
+        "savedmodel.model" if name in _IN_MODEL else "savedmodel._native"
+    )
+    value = getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value
 
