@@ -75,12 +75,9 @@ class BareCallable:
         if not self._handle:
             self._fail()
 
-    def run(self, calls: int, busy: int = 0) -> int:
-        """The nanoseconds that so many calls took together, by C++'s clock in a C++ loop.
-
-        `busy`: nanoseconds of computing after each call.
-        """
-        elapsed = int(self._library.Bare_Run(self._handle, calls, busy))
+    def run(self, calls: int) -> int:
+        """The nanoseconds that so many calls took together, by C++'s clock in a C++ loop."""
+        elapsed = int(self._library.Bare_Run(self._handle, calls))
         if elapsed < 0:
             self._fail()
         return elapsed
@@ -109,7 +106,7 @@ def _declare(library: Any) -> Any:
         *(ctypes.c_int, integers, ctypes.c_int, floats),
     ]
     library.Bare_Run.restype = ctypes.c_int64
-    library.Bare_Run.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    library.Bare_Run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     library.Bare_Output.restype = floats
     library.Bare_Output.argtypes = [ctypes.c_void_p, integers]
     library.Bare_Close.restype = None

@@ -37,20 +37,6 @@ bool Failed(const absl::Status& status) {
   return !status.ok();
 }
 
-void Wait(Nanoseconds duration) {
-  const auto until = Clock::now() + duration;
-  while (Clock::now() < until) continue;
-}
-
-// What to ask of Wait() so that it takes `duration`: reading the clock takes time too.
-Nanoseconds WaitThatTakes(Nanoseconds duration) {
-  constexpr int kTries = 100;
-  const auto start = Clock::now();
-  for (int i = 0; i < kTries; ++i) Wait(duration);
-  const Nanoseconds taken = (Clock::now() - start) / kTries;
-  return std::max(Nanoseconds(0), duration - (taken - duration));
-}
-
 }  // namespace
 
 extern "C" {
@@ -93,18 +79,15 @@ BARE_EXPORT Bare* Bare_Open(const char* cc_library, const char* export_dir,
   return bare.release();
 }
 
-// The nanoseconds that this many calls took together, or -1 if one failed. `busy`:
-// nanoseconds of computing after each call, as a caller does who prepares the next.
-BARE_EXPORT std::int64_t Bare_Run(Bare* bare, std::int64_t calls, std::int64_t busy) {
+// The nanoseconds that this many calls took together, or -1 if one failed.
+BARE_EXPORT std::int64_t Bare_Run(Bare* bare, std::int64_t calls) {
   tf::Session& session = *bare->bundle.session;
-  const Nanoseconds wait = busy > 0 ? WaitThatTakes(Nanoseconds(busy)) : Nanoseconds(0);
   const auto start = Clock::now();
   for (std::int64_t i = 0; i < calls; ++i) {
     if (Failed(
             session.RunCallable(bare->callable, bare->inputs, &bare->outputs, nullptr))) {
       return -1;
     }
-    if (busy > 0) Wait(wait);
   }
   return Nanoseconds(Clock::now() - start).count();
 }

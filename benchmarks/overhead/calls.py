@@ -24,10 +24,6 @@ import savedmodel
 
 DIFFERENCE_LIMIT_US = 1.5
 TENSORFLOW_LIMIT = 0.1
-# With default options a session hands each call to a pool's thread, and then what the caller does
-# between two calls costs more than the time it takes, whoever the caller is. So bare C++ is timed
-# a second time, with as much work of its own between its calls as we may add to each.
-BUSY_US = DIFFERENCE_LIMIT_US
 
 # Run options -> the number of RunOptions.inter_op_thread_pool; -1 is the caller's own thread.
 _POOL_NUMBERS = {"default options": 0, "inter_op_thread_pool=-1": -1}
@@ -101,7 +97,6 @@ class _Runtime:
     def contenders(self) -> dict[tuple[str, str], Contender]:
         return {
             ("bare", self.options): self.bare.run,
-            ("busy", self.options): lambda calls: self.bare.run(calls, int(BUSY_US * 1e3)),
             ("signature", self.options): self.time_signature,
             ("bound", self.options): self.time_bound,
         }
@@ -210,7 +205,7 @@ def measure_calls(
 
 def _call_rows(subject: Subject, options: str, times: Times) -> list[Row]:
     section = f"Time of a call: {subject.name}, {options}"
-    bare, busy = times["bare", options], times["busy", options]
+    bare = times["bare", options]
     tensor, from_numpy = times["tensor", ""], times["numpy", ""]
 
     def median(
@@ -220,8 +215,6 @@ def _call_rows(subject: Subject, options: str, times: Times) -> list[Row]:
 
     rows: list[Row] = []
     median("bare C++", bare)
-    median(f"bare C++, then {BUSY_US} us of other work", busy)
-    median(f"bare C++ and {BUSY_US} us - bare C++", _differences(busy, bare))
     median("TensorFlow's Python, tensor to tensor", tensor)
     median("TensorFlow's Python, array to array", from_numpy)
     median("bare C++ / TensorFlow's, tensor to tensor", _ratios(bare, tensor), "ratio")
@@ -230,7 +223,6 @@ def _call_rows(subject: Subject, options: str, times: Times) -> list[Row]:
         limit = subject.tensorflow_limit
         median(label, ours)
         median(f"{label} - bare C++", _differences(ours, bare), limit=DIFFERENCE_LIMIT_US)
-        median(f"{label} - bare C++ and {BUSY_US} us", _differences(ours, busy))
         median(f"{label} / bare C++", _ratios(ours, bare), "ratio")
         median(f"{label} / TensorFlow's, tensor to tensor", _ratios(ours, tensor), "ratio", limit)
         median(f"{label} / TensorFlow's, array to array", _ratios(ours, from_numpy), "ratio", limit)

@@ -1,6 +1,9 @@
 #include "savedmodel/session.h"
 
-#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "core/nearest.h"
@@ -9,13 +12,13 @@
 #include "core/tensor_access.h"
 #include "inspect/meta_graph.h"
 #include "load/bundle_handle.h"
-#include "run/caller_first_pool.h"
 #include "run/retention.h"
 #include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/graph/tensor_id.h"
+#include "tsl/platform/denormal.h"
 
 namespace savedmodel {
 
@@ -205,10 +208,19 @@ std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& f
   return results;
 }
 
-// True if nothing asks for other threads than those of TensorFlow's global pool, so that
-// a run may start on the caller's (see CallerFirstPool).
-bool MayStartOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_options,
-                      tf::Session* session) {
+// A session hands each run to a pool and sleeps until it is done. Waking the two threads
+// takes longer than a small graph, which is better run by the caller itself (TensorFlow's
+// inter_op_thread_pool = -1). What takes longer than this is left to the pool, where
+// independent ops run at once.
+constexpr std::int64_t kSmallRunNanoseconds = 200'000;
+
+// A second executor holds the graph's constants a second time.
+constexpr std::size_t kSmallGraphBytes = 8 << 20;
+
+// True if nothing was said about threads, nor of a deadline, which TensorFlow watches
+// only while the caller sleeps.
+bool MayRunOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_options,
+                    const tf::SavedModelBundle& bundle) {
   std::vector<tf::DeviceAttributes> devices;
   return run_options.timeout_in_ms() == 0 && config.operation_timeout_in_ms() == 0 &&
          run_options.inter_op_thread_pool() == 0 &&
@@ -216,23 +228,73 @@ bool MayStartOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_o
          config.inter_op_parallelism_threads() == 0 &&
          !config.use_per_session_threads() &&
          config.session_inter_op_thread_pool_size() == 0 &&
-         session->ListDevices(&devices).ok() && devices.size() == 1;
+         bundle.session->ListDevices(&devices).ok() && devices.size() == 1 &&
+         bundle.meta_graph_def.graph_def().ByteSizeLong() < kSmallGraphBytes;
 }
 
 }  // namespace
 
+// The same feeds, fetches and targets, made for the session's pool and, once a run was
+// small, for the caller's thread too.
 struct Callable::State {
+  using Clock = std::chrono::steady_clock;
+
   std::shared_ptr<BundleHandle> handle;
   std::string description;
   Plan plan;
-  tf::Session::CallableHandle id = 0;
-  bool starts_on_caller = false;
+  tf::CallableOptions options;
+  std::optional<tf::Session::CallableHandle> on_pool;
+  bool may_run_on_caller = false;
+
+  mutable std::once_flag on_caller_once;
+  mutable std::optional<tf::Session::CallableHandle> on_caller;
+  // How long the latest run took: what the next one is taken for.
+  mutable std::atomic<std::int64_t> latest_nanoseconds{kSmallRunNanoseconds};
 
   ~State() {
     const auto bundle = handle->TryAcquire();
-    if (bundle != nullptr && !plan.runs_nothing()) {
-      bundle->session->ReleaseCallable(id).IgnoreError();
+    if (bundle == nullptr) return;
+    for (const auto& id : {on_pool, on_caller}) {
+      if (id) bundle->session->ReleaseCallable(*id).IgnoreError();
     }
+  }
+
+  absl::Status Run(tf::Session* session, const std::vector<tf::Tensor>& feeds,
+                   std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata) const {
+    if (!may_run_on_caller) {
+      return session->RunCallable(*on_pool, feeds, outputs, metadata);
+    }
+    const bool small = IsSmall() && MakeOnCaller(session);
+    const auto start = Clock::now();
+    absl::Status status;
+    if (small) {
+      // As the threads of TensorFlow's pools do: the answer must not depend on the
+      // thread.
+      const tsl::port::ScopedFlushDenormal flush;
+      status = session->RunCallable(*on_caller, feeds, outputs, metadata);
+    } else {
+      status = session->RunCallable(*on_pool, feeds, outputs, metadata);
+    }
+    latest_nanoseconds.store(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
+            .count(),
+        std::memory_order_relaxed);
+    return status;
+  }
+
+ private:
+  bool IsSmall() const {
+    return latest_nanoseconds.load(std::memory_order_relaxed) < kSmallRunNanoseconds;
+  }
+
+  bool MakeOnCaller(tf::Session* session) const {
+    std::call_once(on_caller_once, [&] {
+      tf::CallableOptions inlined = options;
+      inlined.mutable_run_options()->set_inter_op_thread_pool(-1);
+      tf::Session::CallableHandle id = 0;
+      if (session->MakeCallable(inlined, &id).ok()) on_caller = id;
+    });
+    return on_caller.has_value();
   }
 };
 
@@ -247,17 +309,9 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
   const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, feeds, state.description);
   std::vector<tf::Tensor> outputs;
   if (!state.plan.runs_nothing()) {
-    tf::RunMetadata* traced = ProtoAccess::Mutable(metadata);
-    absl::Status status;
-    if (state.starts_on_caller) {
-      CallerFirstPool pool;
-      tsl::thread::ThreadPoolOptions pools;
-      pools.inter_op_threadpool = &pool;
-      status = bundle->session->RunCallable(state.id, inputs, &outputs, traced, pools);
-    } else {
-      status = bundle->session->RunCallable(state.id, inputs, &outputs, traced);
-    }
-    ThrowIfError(status, state.description);
+    ThrowIfError(state.Run(bundle->session.get(), inputs, &outputs,
+                           ProtoAccess::Mutable(metadata)),
+                 state.description);
   }
   return ToResults(state.plan, inputs, std::move(outputs),
                    state.handle->has_ref_variables());
@@ -276,27 +330,25 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
                                const RunOptions* run_options,
                                std::string description) const {
   const auto bundle = handle_->Acquire();
-  Plan plan =
+  auto state = std::make_shared<Callable::State>();
+  state->handle = handle_;
+  state->plan =
       MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
-  tf::Session::CallableHandle id = 0;
-  bool starts_on_caller = false;
+  state->description = std::move(description);
+  const Plan& plan = state->plan;
   if (!plan.runs_nothing()) {
-    tf::CallableOptions options;
+    tf::CallableOptions& options = state->options;
     for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
     for (const std::string& fetch : plan.fetches) options.add_fetch(fetch);
     for (const std::string& target : plan.targets) options.add_target(target);
     *options.mutable_run_options() =
         ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
-    starts_on_caller = MayStartOnCaller(ProtoAccess::Get(handle_->session_options()),
-                                        options.run_options(), bundle->session.get());
-    ThrowIfError(bundle->session->MakeCallable(options, &id), description);
+    tf::Session::CallableHandle id = 0;
+    ThrowIfError(bundle->session->MakeCallable(options, &id), state->description);
+    state->on_pool = id;
+    state->may_run_on_caller = MayRunOnCaller(
+        ProtoAccess::Get(handle_->session_options()), options.run_options(), *bundle);
   }
-  auto state = std::make_shared<Callable::State>();
-  state->handle = handle_;
-  state->description = std::move(description);
-  state->plan = std::move(plan);
-  state->id = id;
-  state->starts_on_caller = starts_on_caller;
   return Callable(std::move(state));
 }
 
