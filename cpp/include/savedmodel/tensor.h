@@ -79,6 +79,7 @@ class SAVEDMODEL_EXPORT Tensor {
 
   DataType dtype() const;
   int rank() const;
+  // Throws OutOfRange for an axis that is not in 0..rank()-1.
   std::int64_t dim(int axis) const;
   Shape shape() const;
   std::int64_t num_elements() const;

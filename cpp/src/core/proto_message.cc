@@ -9,6 +9,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/reflection.h"
+#include "google/protobuf/text_format.h"
 #include "savedmodel/error.h"
 
 namespace savedmodel {
@@ -106,7 +107,9 @@ int Enum(const Field& field, const std::string& path, const OptionValue& value) 
     if (const auto* entry = field.enum_type()->FindValueByName(*name))
       return entry->number();
   } else if (const auto* number = std::get_if<std::int64_t>(&value.value())) {
-    if (field.enum_type()->FindValueByNumber(static_cast<int>(*number)) != nullptr) {
+    if (*number >= std::numeric_limits<int>::min() &&
+        *number <= std::numeric_limits<int>::max() &&
+        field.enum_type()->FindValueByNumber(static_cast<int>(*number)) != nullptr) {
       return static_cast<int>(*number);
     }
   }
@@ -292,25 +295,8 @@ OptionMap ToOptionMap(const pb::Message& message) {
   return map;
 }
 
-}  // namespace
-
-ProtoMessage::ProtoMessage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ProtoMessage::~ProtoMessage() = default;
-ProtoMessage::ProtoMessage(ProtoMessage&& other) noexcept = default;
-ProtoMessage& ProtoMessage::operator=(ProtoMessage&& other) noexcept = default;
-
-ProtoMessage::ProtoMessage(const ProtoMessage& other) : impl_(std::make_unique<Impl>()) {
-  impl_->message.reset(other.impl_->message->New());
-  impl_->message->CopyFrom(*other.impl_->message);
-}
-
-ProtoMessage& ProtoMessage::operator=(const ProtoMessage& other) {
-  if (this != &other) impl_->message->CopyFrom(*other.impl_->message);
-  return *this;
-}
-
-void ProtoMessage::Set(std::string_view path, const OptionValue& value) {
-  pb::Message* message = impl_->message.get();
+// A field, or one deeper behind dots.
+void SetPath(pb::Message* message, std::string_view path, const OptionValue& value) {
   std::string prefix;
   for (;;) {
     const std::size_t dot = path.find('.');
@@ -339,6 +325,31 @@ void ProtoMessage::Set(std::string_view path, const OptionValue& value) {
     message = message->GetReflection()->MutableMessage(message, &field);
     prefix += ".";
   }
+}
+
+}  // namespace
+
+ProtoMessage::ProtoMessage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProtoMessage::~ProtoMessage() = default;
+ProtoMessage::ProtoMessage(ProtoMessage&& other) noexcept = default;
+ProtoMessage& ProtoMessage::operator=(ProtoMessage&& other) noexcept = default;
+
+ProtoMessage::ProtoMessage(const ProtoMessage& other) : impl_(std::make_unique<Impl>()) {
+  impl_->message.reset(other.impl_->message->New());
+  impl_->message->CopyFrom(*other.impl_->message);
+}
+
+ProtoMessage& ProtoMessage::operator=(const ProtoMessage& other) {
+  // Not into the old message: a moved-from object has none.
+  return *this = ProtoMessage(other);
+}
+
+void ProtoMessage::Set(std::string_view path, const OptionValue& value) {
+  // On a copy, so that a value that is refused leaves nothing half-set.
+  std::unique_ptr<pb::Message> changed(impl_->message->New());
+  changed->CopyFrom(*impl_->message);
+  SetPath(changed.get(), path, value);
+  impl_->message = std::move(changed);
 }
 
 OptionMap ProtoMessage::ToMap() const { return ToOptionMap(*impl_->message); }
@@ -371,7 +382,15 @@ void ProtoMessage::Parse(std::string_view serialized) {
   impl_->message = std::move(parsed);
 }
 
-std::string ProtoMessage::ToString() const { return impl_->message->ShortDebugString(); }
+std::string ProtoMessage::ToString() const {
+  // Not ShortDebugString(), which marks its text so that it cannot be parsed.
+  pb::TextFormat::Printer printer;
+  printer.SetSingleLineMode(true);
+  std::string text;
+  printer.PrintToString(*impl_->message, &text);
+  if (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
 
 SessionOptions::SessionOptions()
     : ProtoMessage(

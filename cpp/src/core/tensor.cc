@@ -69,9 +69,11 @@ Tensor::Tensor(DataType dtype, const Shape& shape) : Tensor() {
                 "cannot make a tensor of dtype " + std::string(DataTypeName(dtype)));
   }
   tf::Tensor& tensor = TensorAccess::Get(*this);
-  ThrowIfError(tf::Tensor::BuildTensor(static_cast<tf::DataType>(dtype),
-                                       CheckedShape(dtype, shape), &tensor),
-               "tensor of shape " + savedmodel::ToString(shape));
+  // Otherwise TensorFlow asks again for ten seconds before it gives up.
+  tf::AllocationAttributes attributes;
+  attributes.retry_on_failure = false;
+  tensor = tf::Tensor(tf::cpu_allocator(), static_cast<tf::DataType>(dtype),
+                      CheckedShape(dtype, shape), attributes);
   if (!tensor.IsInitialized()) {
     throw Error(ErrorCode::kResourceExhausted,
                 "no memory for " + std::string(DataTypeName(dtype)) + " with shape " +
@@ -140,6 +142,10 @@ DataType Tensor::dtype() const {
 int Tensor::rank() const { return TensorAccess::Get(*this).dims(); }
 
 std::int64_t Tensor::dim(int axis) const {
+  if (axis < 0 || axis >= rank()) {
+    throw Error(ErrorCode::kOutOfRange,
+                "axis " + std::to_string(axis) + " of " + ToString());
+  }
   return TensorAccess::Get(*this).dim_size(axis);
 }
 
@@ -181,8 +187,9 @@ void Tensor::CheckType(DataType asked) const {
 
 bool Tensor::IsExclusive() const {
   tf::TensorBuffer* buffer = Buffer(*this);
-  return buffer != nullptr && buffer->OwnsMemory() && buffer->RefCountIsOne() &&
-         buffer->root_buffer()->RefCountIsOne();
+  // A slice's buffer is its own and says that it owns its memory; its root knows.
+  return buffer != nullptr && buffer->root_buffer()->OwnsMemory() &&
+         buffer->RefCountIsOne() && buffer->root_buffer()->RefCountIsOne();
 }
 
 std::string_view Tensor::string_at(std::int64_t index) const {
@@ -220,8 +227,8 @@ std::string Tensor::ToString() const {
 }
 
 bool IsView(const Tensor& tensor) {
-  const tf::TensorBuffer* buffer = Buffer(tensor);
-  return buffer != nullptr && !buffer->OwnsMemory();
+  tf::TensorBuffer* buffer = Buffer(tensor);
+  return buffer != nullptr && !buffer->root_buffer()->OwnsMemory();
 }
 
 tf::Tensor ToTensorFlow(const Tensor& tensor) { return TensorAccess::Get(tensor); }

@@ -53,6 +53,14 @@ SignatureState::SignatureState(std::string name, const SignatureDef& definition,
   std::iota(all_.begin(), all_.end(), 0);
 }
 
+const Tensor& SignatureState::default_input(int index) const {
+  const auto found = defaults_.find(index);
+  if (found == defaults_.end()) {
+    Fail(description_ + ": input " + std::to_string(index) + " has no default value");
+  }
+  return found->second;
+}
+
 void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
   if (inputs.size() != inputs_.size()) {
     Fail(description_ + ": expected " + std::to_string(inputs_.size()) + " inputs, got " +
@@ -97,7 +105,13 @@ std::vector<Tensor> SignatureState::Run(const std::vector<Tensor>& inputs,
 std::vector<std::string> SignatureState::FetchNames(
     const std::vector<int>& outputs) const {
   std::vector<std::string> names;
-  for (const int output : outputs) names.push_back(outputs_.at(output).spec.name);
+  for (const int output : outputs) {
+    if (output < 0 || static_cast<std::size_t>(output) >= outputs_.size()) {
+      Fail(description_ + ": no output at position " + std::to_string(output) + " of " +
+           std::to_string(outputs_.size()));
+    }
+    names.push_back(outputs_[static_cast<std::size_t>(output)].spec.name);
+  }
   return names;
 }
 
@@ -177,8 +191,7 @@ std::vector<Tensor> Signature::OrderInputs(
       Fail(description() + ": missing input '" + specs[i].name + "' (" +
            specs[i].spec.ToString() + ")");
     }
-    ordered.push_back(given[i] ? std::move(*given[i])
-                               : default_input(static_cast<int>(i)));
+    ordered.push_back(given[i] ? *given[i] : default_input(static_cast<int>(i)));
   }
   return ordered;
 }

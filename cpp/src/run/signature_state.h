@@ -26,7 +26,7 @@ class SignatureState {
   const std::string& description() const { return description_; }
   const std::vector<NamedSpec>& inputs() const { return inputs_; }
   const std::vector<NamedSpec>& outputs() const { return outputs_; }
-  const Tensor& default_input(int index) const { return defaults_.at(index); }
+  const Tensor& default_input(int index) const;
 
   // Throws InvalidArgument if these, in the order of inputs(), are not what they should
   // be.
