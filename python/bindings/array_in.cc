@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "array_out.h"
 #include "dtypes.h"
 #include "gil.h"
 #include "numpy_api.h"
@@ -36,29 +37,31 @@ void RefuseCopy(const Place& place, CopyMode copy, const std::string& why) {
 // "float64 with shape (2, 3)"
 std::string DescribeArray(PyArrayObject* array) {
   const py::str dtype(py::handle(reinterpret_cast<PyObject*>(PyArray_DESCR(array))));
-  return dtype.cast<std::string>() + " with shape " +
-         ToString(Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array)));
-}
-
-Shape ShapeOf(PyArrayObject* array) {
-  return Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
+  return dtype.cast<std::string>() + " with shape " + ToString(ShapeOf(array));
 }
 
 bool IsAligned(const void* data) {
   return reinterpret_cast<std::uintptr_t>(data) % kTensorAlignment == 0;
 }
 
+// An array over the tensor's own memory, to write into it; not for longer than the
+// tensor.
+py::object Writable(Tensor* tensor, PyArrayObject* like) {
+  PyArray_Descr* descr = NumpyDtype(tensor->dtype());
+  Py_INCREF(descr);
+  PyObject* array =
+      PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(like), PyArray_DIMS(like),
+                           nullptr, tensor->mutable_data(), NPY_ARRAY_CARRAY, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(array);
+}
+
 // A tensor with a copy of the array's elements, cast to the dtype.
 Tensor CopyOf(PyArrayObject* array, DataType dtype, CopyReason reason) {
   Tensor tensor(dtype, ShapeOf(array));
   if (tensor.num_elements() == 0) return tensor;
-  PyArray_Descr* descr = NumpyDtype(dtype);
-  Py_INCREF(descr);
-  const py::object target = py::reinterpret_steal<py::object>(
-      PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(array), PyArray_DIMS(array),
-                           nullptr, tensor.mutable_data(), NPY_ARRAY_CARRAY, nullptr));
-  if (!target ||
-      PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(target.ptr()), array) != 0) {
+  const py::object target = Writable(&tensor, array);
+  if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(target.ptr()), array) != 0) {
     throw py::error_already_set();
   }
   CountCopy(reason, tensor.num_bytes());
@@ -135,6 +138,18 @@ Tensor FromStringArray(PyArrayObject* array, const TensorSpec& spec, const Place
   return tensor;
 }
 
+// The tensor behind an array that was an output, if it shares its memory with something
+// else. Such an output that is fed again is fed as itself: a view of a view of a view,
+// one more with each call, would never end.
+const Tensor* SharedOutput(PyArrayObject* array, DataType dtype) {
+  const Tensor* tensor = OutputTensor(array);
+  if (tensor == nullptr || tensor->IsExclusive() || tensor->dtype() != dtype ||
+      tensor->data() != PyArray_DATA(array) || tensor->shape() != ShapeOf(array)) {
+    return nullptr;
+  }
+  return tensor;
+}
+
 Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& place,
                  CopyMode copy) {
   if (spec.dtype == DataType::kString) return FromStringArray(array, spec, place, copy);
@@ -159,6 +174,7 @@ Tensor FromArray(PyArrayObject* array, const TensorSpec& spec, const Place& plac
     return CopyOf(array, spec.dtype, CopyReason::kMisaligned);
   }
   if (copy == CopyMode::kAlways) return CopyOf(array, spec.dtype, CopyReason::kRequested);
+  if (const Tensor* output = SharedOutput(array, spec.dtype)) return *output;
   return Tensor::View(spec.dtype, ShapeOf(array), PyArray_DATA(array),
                       HoldObject(reinterpret_cast<PyObject*>(array)));
 }
@@ -214,12 +230,7 @@ Tensor FromPython(const py::handle& object, const TensorSpec& spec, const Place&
   }
   Tensor tensor = CopyOf(array, spec.dtype, CopyReason::kPythonObject);
   if (KindOf(spec.dtype) == DtypeKind::kInteger && tensor.num_elements() != 0) {
-    PyArray_Descr* descr = NumpyDtype(spec.dtype);
-    Py_INCREF(descr);
-    const py::object cast = py::reinterpret_steal<py::object>(PyArray_NewFromDescr(
-        &PyArray_Type, descr, PyArray_NDIM(array), PyArray_DIMS(array), nullptr,
-        tensor.mutable_data(), NPY_ARRAY_CARRAY, nullptr));
-    if (!cast) throw py::error_already_set();
+    const py::object cast = Writable(&tensor, array);
     // Equal after the way back, and of the same sign: -1 comes back from uint64
     // unchanged.
     const py::object array_equal = py::module_::import("numpy").attr("array_equal");
@@ -243,6 +254,12 @@ py::object ForeignArray(const py::handle& object, const TensorSpec& spec,
     try {
       return py::module_::import("numpy").attr("from_dlpack")(object);
     } catch (py::error_already_set& error) {
+      // Interrupts and exhausted memory are not for us to judge.
+      const bool refused =
+          error.matches(PyExc_BufferError) || error.matches(PyExc_TypeError) ||
+          error.matches(PyExc_ValueError) || error.matches(PyExc_RuntimeError) ||
+          error.matches(PyExc_AttributeError);
+      if (!refused) throw;
       if (!has_array) {
         throw py::type_error(place.ToString() + ": NumPy cannot take this " +
                              Py_TYPE(object.ptr())->tp_name + " by __dlpack__: " +
@@ -265,6 +282,10 @@ CopyMode ToCopyMode(PyObject* copy) {
   if (copy == Py_True) return CopyMode::kAlways;
   throw py::type_error(std::string("copy: expected None, False or True, got ") +
                        Py_TYPE(copy)->tp_name);
+}
+
+Shape ShapeOf(PyArrayObject* array) {
+  return Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
 }
 
 bool IsImmutable(PyObject* object) {

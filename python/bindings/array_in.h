@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "numpy_api.h"
 #include "savedmodel/shape.h"
 #include "savedmodel/tensor.h"
 
@@ -34,6 +35,9 @@ struct Place {
 // not compared with the spec's. Requires GIL.
 Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
                 CopyMode copy);
+
+// The sizes of an array's dimensions.
+Shape ShapeOf(PyArrayObject* array);
 
 // True if the object can never change: a Python number, str, bytes or a NumPy scalar. Its
 // copy is as good as a view.

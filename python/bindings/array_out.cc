@@ -103,6 +103,12 @@ py::object ToArray(Tensor tensor, CopyMode copy) {
   return py::reinterpret_steal<py::object>(array);
 }
 
+const Tensor* OutputTensor(PyArrayObject* array) {
+  PyObject* base = PyArray_BASE(array);
+  if (base == nullptr || !PyCapsule_IsValid(base, kCapsule)) return nullptr;
+  return static_cast<const Tensor*>(PyCapsule_GetPointer(base, kCapsule));
+}
+
 void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place) {
   if (!PyArray_Check(object)) {
     throw py::type_error(place.ToString() + ": out takes NumPy arrays, got " +
@@ -118,7 +124,7 @@ void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place) {
     throw Error(ErrorCode::kInvalidArgument,
                 place.ToString() + ": out: the array is read-only");
   }
-  const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
+  const Shape shape = ShapeOf(array);
   if (!spec.shape.IsCompatibleWith(shape)) {
     throw Error(ErrorCode::kInvalidArgument,
                 place.ToString() + ": out: expected " + spec.ToString() +
@@ -128,7 +134,7 @@ void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place) {
 
 void WriteOut(const Tensor& tensor, PyObject* object, const Place& place) {
   PyArrayObject* array = AsArray(object);
-  const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
+  const Shape shape = ShapeOf(array);
   if (shape != tensor.shape()) {
     throw Error(ErrorCode::kInvalidArgument,
                 place.ToString() + ": out: the result has shape " +

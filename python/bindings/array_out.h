@@ -14,6 +14,9 @@ namespace savedmodel::python {
 // bytes. Throws TypeError for dtypes that NumPy lacks. Requires GIL.
 pybind11::object ToArray(Tensor tensor, CopyMode copy = CopyMode::kIfNeeded);
 
+// The tensor behind an array that ToArray made, while the array lives; else null.
+const Tensor* OutputTensor(PyArrayObject* array);
+
 // Throws unless `object` can take an output of this spec: TypeError for another type or
 // dtype, Error(InvalidArgument) for a read-only array or one of a shape that cannot fit.
 void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place);

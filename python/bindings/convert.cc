@@ -81,7 +81,11 @@ std::vector<std::string> ToNames(const py::handle& object, const char* what) {
 }
 
 std::string ToPath(const py::handle& object) {
-  return py::module_::import("os").attr("fsencode")(object).cast<std::string>();
+  const auto path =
+      py::module_::import("os").attr("fsencode")(object).cast<std::string>();
+  if (path.find('\0') != std::string::npos)
+    throw py::value_error("embedded null byte in path");
+  return path;
 }
 
 py::str FromPath(const std::string& path) {

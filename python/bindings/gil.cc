@@ -3,19 +3,31 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 namespace savedmodel::python {
 
 namespace {
 
-bool Finalizing() {
-#if PY_VERSION_HEX >= 0x030D0000
-  return Py_IsFinalizing() != 0;
-#else
-  return _Py_IsFinalizing() != 0;
-#endif
+// True on a thread of Python's that has released the GIL by GilRelease.
+thread_local bool released = false;
+
+std::atomic<int> calls_under_way{0};
+// The thread that ends the interpreter, once it does.
+std::atomic<bool> ending{false};
+std::thread::id ending_thread;
+
+[[noreturn]] void SleepForEver() {
+  for (;;) pause();
+}
+
+bool HoldsGil() {
+  // The last of the three alone is always true once there has been a sub-interpreter.
+  return !released && PyGILState_GetThisThreadState() != nullptr &&
+         PyGILState_Check() != 0;
 }
 
 struct ReleaseQueue {
@@ -34,7 +46,7 @@ ReleaseQueue& Queue() {
 void Release(const void* held) {
   auto* object = static_cast<PyObject*>(const_cast<void*>(held));
   if (Py_IsInitialized() == 0) return;  // the interpreter took its objects with it
-  if (PyGILState_Check() != 0) {
+  if (HoldsGil()) {
     Py_DECREF(object);
     return;
   }
@@ -46,9 +58,39 @@ void Release(const void* held) {
 
 }  // namespace
 
+GilRelease::GilRelease() : state_(PyEval_SaveThread()) {
+  calls_under_way.fetch_add(1);
+  if (ending.load() && std::this_thread::get_id() != ending_thread) {
+    calls_under_way.fetch_sub(1);
+    SleepForEver();
+  }
+  released = true;
+}
+
 GilRelease::~GilRelease() {
-  while (Finalizing()) pause();
-  PyEval_RestoreThread(state_);
+  released = false;
+  calls_under_way.fetch_sub(1);
+  try {
+    PyEval_RestoreThread(state_);
+  } catch (...) {
+    // Not an exception: the interpreter is shutting down, and Python ended this thread by
+    // unwinding its stack. Leaving this block would abort the process.
+    SleepForEver();
+  }
+}
+
+void EndCalls() {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kLongest{5000};
+  constexpr milliseconds kStep{1};
+  ending_thread = std::this_thread::get_id();
+  ending.store(true);
+  PyThreadState* state = PyEval_SaveThread();
+  for (milliseconds waited{0}; calls_under_way.load() > 0 && waited < kLongest;
+       waited += kStep) {
+    std::this_thread::sleep_for(kStep);
+  }
+  PyEval_RestoreThread(state);
 }
 
 std::shared_ptr<const void> HoldObject(PyObject* object) {

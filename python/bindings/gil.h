@@ -9,12 +9,12 @@ namespace savedmodel::python {
 
 // Releases the GIL for its scope. Requires GIL.
 //
-// Unlike pybind11's, it never takes the GIL back from an interpreter that is shutting
-// down: that would end the thread in the middle of a destructor and so abort the process.
-// Such a thread (a daemon thread that was in a call when the program ended) stays asleep.
+// When the interpreter shuts down, Python ends every other thread that asks for the GIL
+// by unwinding its stack, which no destructor survives. Such a thread (a daemon thread
+// that was in a call when the program ended) is put to sleep here instead.
 class GilRelease {
  public:
-  GilRelease() : state_(PyEval_SaveThread()) {}
+  GilRelease();
   ~GilRelease();
   GilRelease(const GilRelease&) = delete;
   GilRelease& operator=(const GilRelease&) = delete;
@@ -22,6 +22,11 @@ class GilRelease {
  private:
   PyThreadState* state_;
 };
+
+// Lets the calls under way on other threads (daemon threads) end, for at most five
+// seconds, and no more begin: what they use is torn down when the process exits. Python's
+// atexit calls it. Requires GIL.
+void EndCalls();
 
 // A reference to a Python object that C++ may give up on any thread: with the GIL at
 // once, without it (a thread of TensorFlow's) by a queue that DrainReleases() empties.

@@ -1,6 +1,7 @@
 #define SAVEDMODEL_NUMPY_API_OWNER
 #include "numpy_api.h"
 // NumPy's header goes first: it decides about its function table.
+#include "gil.h"
 #include "register.h"
 #include "savedmodel/version.h"
 
@@ -9,6 +10,8 @@ PYBIND11_MODULE(_core, m) {
   if (_import_array() < 0) throw pybind11::error_already_set();
   m.attr("TENSORFLOW_VERSION") = SAVEDMODEL_TENSORFLOW_VERSION_STRING;
 
+  pybind11::module_::import("atexit").attr("register")(
+      pybind11::cpp_function(&savedmodel::python::EndCalls));
   savedmodel::python::RegisterErrors(m);
   savedmodel::python::RegisterAllocator(m);
   savedmodel::python::RegisterOptions(m);

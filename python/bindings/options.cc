@@ -13,7 +13,19 @@ namespace {
 
 namespace py = pybind11;
 
+// One level deeper in nested Python objects, which may hold themselves.
+class Level {
+ public:
+  Level() {
+    if (Py_EnterRecursiveCall(" in nested options") != 0) throw py::error_already_set();
+  }
+  ~Level() { Py_LeaveRecursiveCall(); }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+};
+
 OptionValue FromPython(const py::handle& object, const std::string& path) {
+  const Level level;
   PyObject* value = object.ptr();
   if (PyBool_Check(value)) return value == Py_True;
   if (PyFloat_Check(value)) return object.cast<double>();

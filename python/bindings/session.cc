@@ -58,7 +58,9 @@ ArrayList RunSession(const Session& session, const py::dict& feeds,
                      const py::object& run_options, RunMetadata* metadata) {
   DrainReleases();
   std::vector<std::pair<std::string, Tensor>> inputs;
-  for (const auto& [key, value] : feeds) {
+  // A copy, which converting a value (Python code may run) cannot change.
+  for (const auto& [key, value] :
+       py::reinterpret_steal<py::dict>(PyDict_Copy(feeds.ptr()))) {
     if (!py::isinstance<py::str>(key)) {
       throw py::type_error(std::string("feeds: expected tensor names as keys, got a ") +
                            Py_TYPE(key.ptr())->tp_name);
@@ -73,11 +75,14 @@ ArrayList RunSession(const Session& session, const py::dict& feeds,
   const std::vector<std::string> target_names = ToNames(targets, "targets");
   const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
   std::vector<Tensor> outputs;
+  RunMetadata collected;
   {
     const GilRelease released;
-    outputs = session.Run(inputs, fetch_names, target_names,
-                          options ? &*options : nullptr, metadata);
+    outputs =
+        session.Run(inputs, fetch_names, target_names, options ? &*options : nullptr,
+                    metadata == nullptr ? nullptr : &collected);
   }
+  if (metadata != nullptr) *metadata = std::move(collected);
   DrainReleases();
   return ToList(std::move(outputs));
 }
@@ -95,7 +100,7 @@ void RegisterSession(py::module_& m) {
                ")";
       });
 
-  py::class_<PyCallable>(m, "SessionCallable",
+  py::class_<PyCallable>(m, "SessionCallable", py::release_gil_before_calling_cpp_dtor(),
                          R"(Feeds and fetches resolved once, to be run many times.
 
 Made by Session.make_callable. Any number of threads may call it at once.)")

@@ -1,5 +1,6 @@
 #include "signature.h"
 
+#include <cxxabi.h>
 #include <pybind11/stl.h>
 
 #include <optional>
@@ -239,8 +240,15 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
       Convert(self, Order(self, given.ptr()), [mode](PyObject*) { return mode; });
   const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
   std::vector<Tensor> results;
+  RunMetadata collected;
   {
     const GilRelease released;
+    if (mode == CopyMode::kNever && self.signature.copies_shared_outputs()) {
+      Fail(self,
+           "copy=False, but a copy may be needed: the graph writes its variables in "
+           "place (TF1 reference variables), so outputs that share their memory are "
+           "copied");
+    }
     if (mode == CopyMode::kNever && !feeds.empty() && self.signature.retains_inputs()) {
       Fail(
           self,
@@ -248,8 +256,11 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
           "(it assigns to a variable, or fills a queue or a similar resource)");
     }
     results = self.signature.RunPositional(feeds, outputs.is_none() ? nullptr : &indices,
-                                           options ? &*options : nullptr, metadata);
+                                           options ? &*options : nullptr,
+                                           metadata == nullptr ? nullptr : &collected);
   }
+  // Not filled in place: other threads may read it meanwhile.
+  if (metadata != nullptr) *metadata = std::move(collected);
   DrainReleases();
   ArrayDict dict;
   for (std::size_t i = 0; i < results.size(); ++i) {
@@ -291,7 +302,12 @@ ArrayDict CallBound(const PyBoundCall& self) {
 template <typename T>
 const T& Unwrap(PyObject* object) {
   auto* instance = reinterpret_cast<py::detail::instance*>(object);
-  return *static_cast<const T*>(instance->get_value_and_holder().value_ptr());
+  const py::detail::value_and_holder held = instance->get_value_and_holder();
+  if (!held.holder_constructed()) {  // made by __new__ alone
+    throw py::type_error(std::string(Py_TYPE(object)->tp_name) +
+                         " cannot be made from Python");
+  }
+  return *static_cast<const T*>(held.value_ptr());
 }
 
 // Runs `body`, turning what it throws into a Python exception as pybind11 does.
@@ -299,6 +315,8 @@ template <typename Body>
 PyObject* Guarded(const Body& body) {
   try {
     return py::object(body()).release().ptr();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // Python ends this thread; see GilRelease
   } catch (...) {
     py::detail::try_translate_exceptions();
     return nullptr;

@@ -374,6 +374,66 @@ def missing_asset(path: Path) -> None:
     (path / "assets" / "vocabulary.txt").unlink()
 
 
+@broken
+def asset_outside(path: Path) -> None:
+    """An asset whose file name leads out of the SavedModel."""
+    missing_asset(path)
+
+    def change(proto: SavedModel) -> None:
+        proto.meta_graphs[0].asset_file_def[0].filename = "/etc/passwd"
+
+    edit(path, change)
+
+
+@broken
+def default_of_another_dtype(path: Path) -> None:
+    """A default value that its own input would refuse."""
+    import tensorflow as tf
+
+    save_linear(path)
+
+    def change(proto: SavedModel) -> None:
+        default_signature(proto).defaults["x"].CopyFrom(tf.make_tensor_proto([[1, 2, 3]]))
+
+    edit(path, change)
+
+
+def call_node(function: Any, name: str, callee: str) -> None:
+    """Adds a node that calls another function, without arguments or results."""
+    call = function.node_def.add(name=name, op="StatefulPartitionedCall")
+    call.attr["f"].func.name = callee
+    call.attr["Tin"].list.SetInParent()
+    call.attr["Tout"].list.SetInParent()
+
+
+@broken
+def recursive_function(path: Path) -> None:
+    """A function that calls itself, which TensorFlow follows until the stack ends."""
+    save_linear(path)
+
+    def change(proto: SavedModel) -> None:
+        for function in proto.meta_graphs[0].graph_def.library.function:
+            call_node(function, "again", function.signature.name)
+
+    edit(path, change)
+
+
+@broken
+def deep_calls(path: Path) -> None:
+    """A hundred thousand functions, each called by the one before."""
+    save_linear(path)
+
+    def change(proto: SavedModel) -> None:
+        library = proto.meta_graphs[0].graph_def.library
+        for depth in range(100_000):
+            function = library.function.add()
+            function.signature.name = f"deep_{depth}"
+            if depth:
+                call_node(function, "next", f"deep_{depth - 1}")
+
+    edit(path, change)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out_dir", type=Path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS
+from conftest import DIGITS, run_python
 from savedmodel import errors
 
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
@@ -135,6 +135,10 @@ def test_a_path_of_another_type(path: Any) -> None:
 
 # Of each broken model: what loading, or else the first call, raises and says.
 BROKEN: dict[str, tuple[type[Exception], str]] = {
+    "asset_outside": (savedmodel.InvalidArgumentError, "leaves the assets folder"),
+    "default_of_another_dtype": (savedmodel.DataLossError, "its default value is int32"),
+    "recursive_function": (savedmodel.InvalidArgumentError, "calls itself"),
+    "deep_calls": (savedmodel.InvalidArgumentError, "nested too deep"),
     "absent_device": (savedmodel.InvalidArgumentError, "/device:GPU:7"),
     "corrupt_shard": (savedmodel.DataLossError, "Checksum does not match"),
     "dangling_input": (savedmodel.InvalidArgumentError, "'nobody'"),
@@ -244,3 +248,84 @@ def test_hostile_bytes(tmp_path: Path, seed: int) -> None:
     )
     assert done.returncode == 0, (done.stdout[-300:], done.stderr[-3000:])
     assert "Error" in done.stdout.splitlines()[-1]
+
+
+HOSTILE = {
+    "a value that clears the feeds": """
+class Evil:
+    @property
+    def __array__(self):
+        feeds.clear()
+        raise AttributeError
+feeds = {name: Evil(), name.replace(":0", ""): Evil()}
+try: model.session.run(feeds, [name])
+except (TypeError, ValueError): print("refused")
+""",
+    "options that hold themselves": """
+cycle = []
+cycle.append(cycle)
+try: savedmodel.SessionOptions(device_filters=cycle)
+except RecursionError: print("refused")
+""",
+    "objects made by __new__": """
+for cls in (savedmodel.Signature, savedmodel.BoundCall):
+    try: cls.__new__(cls)()
+    except TypeError as error: refused = str(error)
+print("refused" if "cannot be made" in refused else refused)
+""",
+    "an interrupt during conversion": """
+class Interrupted:
+    def __dlpack__(self, **options): raise KeyboardInterrupt
+    def __dlpack_device__(self): return (1, 0)
+try: signature(image=Interrupted())
+except KeyboardInterrupt: print("refused")
+""",
+    "a path with a NUL": """
+try: savedmodel.load("a" + chr(0) + "b")
+except ValueError: print("refused")
+""",
+    "one metadata for many threads": """
+import threading
+metadata = savedmodel.RunMetadata()
+options = savedmodel.RunOptions(trace_level="FULL_TRACE")
+def write():
+    for _ in range(50): signature.run({"image": image}, run_options=options, metadata=metadata)
+def read():
+    for _ in range(500): metadata.SerializeToString(), metadata.to_dict()
+threads = [threading.Thread(target=t) for t in (write, write, write, read)]
+for t in threads: t.start()
+for t in threads: t.join()
+size = len(metadata.step_stats["dev_stats"])
+write()
+assert len(metadata.step_stats["dev_stats"]) == size, "filled anew, not appended to"
+print("refused")
+""",
+    "a cost model without metadata": """
+options = savedmodel.SessionOptions(graph_options={"build_cost_model": 1})
+with savedmodel.load(sys.argv[1], session_options=options) as measured:
+    for _ in range(5): measured.signatures["serve"](image)
+print("refused")
+""",
+}
+
+
+@pytest.mark.parametrize("code", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_python(code: str) -> None:
+    """None of these ends the process."""
+    prelude = """
+import sys
+import numpy as np, savedmodel
+model = savedmodel.load(sys.argv[1])
+signature = model.signatures["serve"]
+image = np.zeros((1, 8, 8, 1), np.float32)
+name = signature.inputs["image"].name
+"""
+    done = run_python(prelude + code, str(DIGITS))
+    assert done.stdout == "refused\n", done.stderr[-2000:]
+
+
+def test_copy_false_where_reference_variables_are_copied(
+    load: Callable[..., savedmodel.Model],
+) -> None:
+    with pytest.raises(ValueError, match="reference variables"):
+        load("tf1_counter").signatures["reference"].run({}, copy=False)

@@ -40,6 +40,9 @@ class SAVEDMODEL_EXPORT Callable {
   // True if the graph may hold on to a feed after the call, so that views are copied
   // first.
   bool retains_feeds() const;
+  // True if fetches that share memory with the graph's state are copied, because it
+  // writes that memory in place (TF1 reference variables).
+  bool copies_shared_outputs() const;
 
  private:
   friend class Session;

@@ -75,6 +75,9 @@ class SAVEDMODEL_EXPORT Signature {
   // True if the graph may hold on to an input after the call, so that views are copied
   // first.
   bool retains_inputs() const;
+  // True if outputs that share memory with the graph's state are copied, because it
+  // writes that memory in place (TF1 reference variables).
+  bool copies_shared_outputs() const;
 
   // "model '/path', signature 'serving_default'", for messages.
   const std::string& description() const;

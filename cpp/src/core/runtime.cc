@@ -39,13 +39,14 @@ std::string WheelFolder() {
 }
 
 void LoadRuntime() {
+  // First: a fork while the library is being loaded must be noticed, too.
+  pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
   const std::string path = WheelFolder() + kCcLibrary;
   // Lazily: binding all of its symbols at once takes another tenth of a second.
   if (dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL) == nullptr) {
     throw Error(ErrorCode::kNotFound,
                 "cannot load TensorFlow's runtime: " + std::string(dlerror()));
   }
-  pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 }
 
 }  // namespace
@@ -85,7 +86,8 @@ void ThrowIfForked() {
   if (RuntimeForked()) {
     throw Error(
         ErrorCode::kFailedPrecondition,
-        "this process was forked after a model had been loaded, and TensorFlow's threads "
+        "this process was forked after TensorFlow had been started in it, and its "
+        "threads "
         "do not survive a fork; load models only after forking, or start workers with "
         "the 'spawn' or 'forkserver' method");
   }

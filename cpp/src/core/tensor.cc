@@ -2,7 +2,6 @@
 
 #include "core/status.h"
 #include "core/tensor_access.h"
-#include "savedmodel/tensorflow_interop.h"
 #include "tensorflow/core/common_runtime/dma_helper.h"
 #include "tensorflow/core/framework/allocation_description.pb.h"
 #include "tensorflow/core/framework/types.h"
@@ -229,12 +228,6 @@ std::string Tensor::ToString() const {
 bool IsView(const Tensor& tensor) {
   tf::TensorBuffer* buffer = Buffer(tensor);
   return buffer != nullptr && !buffer->root_buffer()->OwnsMemory();
-}
-
-tf::Tensor ToTensorFlow(const Tensor& tensor) { return TensorAccess::Get(tensor); }
-
-Tensor FromTensorFlow(const tf::Tensor& tensor) {
-  return TensorAccess::Wrap(tf::Tensor(tensor));
 }
 
 }  // namespace savedmodel

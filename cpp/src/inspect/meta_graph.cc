@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
+#include <unordered_map>
 
 #include "core/nearest.h"
 #include "core/status.h"
@@ -73,6 +74,66 @@ void CheckConstants(const Nodes& nodes, const std::string& context) {
       if (value.has_tensor()) CheckShape(value.tensor(), where);
       for (const tf::TensorProto& tensor : value.list().tensor())
         CheckShape(tensor, where);
+    }
+  }
+}
+
+// The functions that a node calls: as its op, or by an attribute.
+template <typename Visit>
+void ForEachCallee(const tf::NodeDef& node, const Visit& visit) {
+  visit(node.op());
+  for (const auto& [name, value] : node.attr()) {
+    if (value.has_func()) visit(value.func().name());
+    for (const tf::NameAttrList& listed : value.list().func()) visit(listed.name());
+  }
+}
+
+// TensorFlow follows calls by recursion, and a function that calls itself, or calls that
+// are nested too deep, end the process.
+void CheckCalls(const tf::FunctionDefLibrary& library, const std::string& context) {
+  constexpr int kMaxDepth = 256;
+  std::unordered_map<std::string_view, const tf::FunctionDef*> functions;
+  for (const tf::FunctionDef& function : library.function()) {
+    functions.emplace(function.signature().name(), &function);
+  }
+  // How deep the calls below a function go; kOpen while they are being followed.
+  constexpr int kOpen = -1;
+  std::unordered_map<std::string_view, int> depths;
+  std::vector<const tf::FunctionDef*> stack;
+  for (const tf::FunctionDef& root : library.function()) {
+    stack.push_back(&root);
+    while (!stack.empty()) {
+      const tf::FunctionDef& function = *stack.back();
+      const auto [known, first] = depths.emplace(function.signature().name(), kOpen);
+      if (known->second != kOpen) {  // two functions call it
+        stack.pop_back();
+        continue;
+      }
+      int depth = 0;
+      const std::size_t size = stack.size();
+      for (const tf::NodeDef& node : function.node_def()) {
+        ForEachCallee(node, [&](const std::string& callee) {
+          const auto called = functions.find(callee);
+          if (called == functions.end()) return;
+          const auto below = depths.find(callee);
+          if (below == depths.end()) {
+            stack.push_back(called->second);
+          } else if (below->second == kOpen) {
+            throw Error(ErrorCode::kInvalidArgument,
+                        context + ": function '" + callee + "' calls itself");
+          } else {
+            depth = std::max(depth, below->second + 1);
+          }
+        });
+      }
+      if (stack.size() > size) continue;  // those first
+      if (depth > kMaxDepth) {
+        throw Error(ErrorCode::kInvalidArgument, context + ": the calls of function '" +
+                                                     function.signature().name() +
+                                                     "' are nested too deep");
+      }
+      known->second = depth;
+      stack.pop_back();
     }
   }
 }
@@ -164,6 +225,7 @@ tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
   tf::MetaGraphDef chosen;
   chosen.Swap(saved_model.mutable_meta_graphs(ChooseMetaGraph(there, export_dir, tags)));
   CheckConstants(chosen, context);
+  CheckCalls(chosen.graph_def().library(), context);
   return chosen;
 }
 
@@ -197,7 +259,15 @@ std::map<std::string, SignatureDef> ReadSignatures(const std::string& export_dir
         throw Error(ErrorCode::kDataLoss, context + ": the default value of input '" +
                                               input + "' cannot be read");
       }
-      signature.defaults[input] = TensorAccess::Wrap(std::move(tensor));
+      const TensorSpec& spec = signature.inputs[input];
+      Tensor wrapped = TensorAccess::Wrap(std::move(tensor));
+      if (wrapped.dtype() != spec.dtype ||
+          !spec.shape.IsCompatibleWith(wrapped.shape())) {
+        throw Error(ErrorCode::kDataLoss,
+                    context + ", input '" + input + "': expected " + spec.ToString() +
+                        ", its default value is " + wrapped.ToString());
+      }
+      signature.defaults[input] = std::move(wrapped);
     }
   }
   return signatures;
@@ -221,18 +291,26 @@ std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir) {
   return fingerprint;
 }
 
-std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
-                                              const tf::MetaGraphDef& meta_graph) {
+std::vector<Asset> ReadAssets(const std::string& export_dir,
+                              const tf::MetaGraphDef& meta_graph) {
+  const std::string context = "model '" + export_dir + "', assets";
   std::vector<tf::AssetFileDef> definitions;
-  ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions),
-               "model '" + export_dir + "', assets");
-  std::map<std::string, std::string> assets;
-  const fs::path folder =
-      fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory);
+  ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions), context);
+  const fs::path folder = fs::path(export_dir) / tf::kSavedModelAssetsDirectory;
+  // By tensor: TF1's builder can list an asset twice, and no tensor may be fed twice.
+  std::map<std::string, Asset> assets;
   for (const tf::AssetFileDef& definition : definitions) {
-    assets[definition.filename()] = (folder / definition.filename()).string();
+    const fs::path file = definition.filename();
+    if (file.is_absolute() || std::find(file.begin(), file.end(), "..") != file.end()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + ": '" + definition.filename() + "' leaves the assets folder");
+    }
+    const std::string& tensor = definition.tensor_info().name();
+    assets[tensor] = {definition.filename(), (folder / file).string(), tensor};
   }
-  return assets;
+  std::vector<Asset> listed;
+  for (auto& [tensor, asset] : assets) listed.push_back(std::move(asset));
+  return listed;
 }
 
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir) {

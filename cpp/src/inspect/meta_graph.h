@@ -22,8 +22,16 @@ std::map<std::string, SignatureDef> ReadSignatures(
     const std::string& export_dir, const tensorflow::MetaGraphDef& meta_graph);
 
 std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir);
-std::map<std::string, std::string> ReadAssets(const std::string& export_dir,
-                                              const tensorflow::MetaGraphDef& meta_graph);
+
+// A file of the assets folder and the tensor that is fed its path while loading.
+struct Asset {
+  std::string name;
+  std::string path;
+  std::string tensor;
+};
+// Throws InvalidArgument for a file name that leaves the folder.
+std::vector<Asset> ReadAssets(const std::string& export_dir,
+                              const tensorflow::MetaGraphDef& meta_graph);
 // Paths of the files under assets.extra/, sorted.
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
 

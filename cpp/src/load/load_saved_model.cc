@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <limits>
 
 #include "core/proto_message.h"
 #include "core/runtime.h"
@@ -39,19 +40,25 @@ bool HasVariables(const tf::GraphDef& graph) {
   return false;
 }
 
-// TensorFlow aborts the process on a pool without threads.
+// TensorFlow aborts the process on a pool without threads, and hangs or crashes on one
+// with more than the machine can make.
 void CheckOptions(const tf::ConfigProto& config) {
-  const auto check = [](const char* name, int threads) {
-    if (threads < 0) {
+  constexpr int kMaxThreads = 4096;
+  const auto check = [](const char* name, int threads, int least) {
+    if (threads < least || threads > kMaxThreads) {
       throw Error(ErrorCode::kInvalidArgument,
                   std::string("option '") + name +
-                      "': expected a number of threads, or 0 for " + "one a core, got " +
+                      "': expected a number of threads up to " +
+                      std::to_string(kMaxThreads) + ", or 0 for one a core, got " +
                       std::to_string(threads));
     }
   };
-  check("intra_op_parallelism_threads", config.intra_op_parallelism_threads());
+  check("intra_op_parallelism_threads", config.intra_op_parallelism_threads(), 0);
+  // Negative: the caller's thread.
+  check("inter_op_parallelism_threads", config.inter_op_parallelism_threads(),
+        std::numeric_limits<int>::min());
   for (const tf::ThreadPoolOptionProto& pool : config.session_inter_op_thread_pool()) {
-    check("session_inter_op_thread_pool.num_threads", pool.num_threads());
+    check("session_inter_op_thread_pool.num_threads", pool.num_threads(), 0);
   }
 }
 
@@ -126,21 +133,6 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
       context);
 }
 
-std::vector<std::pair<std::string, tf::Tensor>> AssetFeeds(
-    const std::string& export_dir, const tf::MetaGraphDef& meta_graph) {
-  std::vector<tf::AssetFileDef> definitions;
-  ThrowIfError(tf::internal::GetAssetFileDefs(meta_graph, &definitions),
-               "model '" + export_dir + "', assets");
-  // By tensor: TF1's builder can list an asset twice, and no tensor may be fed twice.
-  std::map<std::string, tf::Tensor> feeds;
-  const fs::path folder = fs::path(export_dir) / tf::kSavedModelAssetsDirectory;
-  for (const tf::AssetFileDef& definition : definitions) {
-    feeds[definition.tensor_info().name()] =
-        StringScalar((folder / definition.filename()).string());
-  }
-  return {feeds.begin(), feeds.end()};
-}
-
 }  // namespace
 
 BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_options,
@@ -203,7 +195,11 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
   state->tags.assign(names.begin(), names.end());
   state->signatures = ReadSignatures(export_dir, bundle->meta_graph_def);
   state->fingerprint = ReadFingerprint(export_dir);
-  state->assets = ReadAssets(export_dir, bundle->meta_graph_def);
+  std::vector<std::pair<std::string, tf::Tensor>> asset_feeds;
+  for (const Asset& asset : ReadAssets(export_dir, bundle->meta_graph_def)) {
+    state->assets[asset.name] = fs::absolute(asset.path).string();
+    asset_feeds.emplace_back(asset.tensor, StringScalar(asset.path));
+  }
   state->extra_assets = ReadExtraAssets(export_dir);
   phases.End("read", FileBytes(export_dir, tf::kSavedModelFilenamePrefix));
 
@@ -215,7 +211,6 @@ SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
   phases.End("create", 0);
 
   const tf::RunOptions& run = ProtoAccess::Get(run_options);
-  const auto asset_feeds = AssetFeeds(export_dir, bundle->meta_graph_def);
   phases.End("restore", Restore(run, export_dir, *bundle, asset_feeds));
   Initialize(run, export_dir, *bundle, asset_feeds);
   phases.End("init", 0);

@@ -32,7 +32,9 @@ bool IsKnownNotToRetain(std::string_view op) {
       // random numbers
       "RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal",
       "ParameterizedTruncatedNormal", "RandomShuffle", "RandomGamma", "RandomPoisson",
-      "RandomPoissonV2", "Multinomial",
+      "RandomPoissonV2", "Multinomial", "RngReadAndSkip", "RngSkip", "StatefulUniform",
+      "StatefulUniformFullInt", "StatefulUniformInt", "StatefulStandardNormalV2",
+      "StatefulTruncatedNormal", "StatefulRandomBinomial",
       // side effects outside TensorFlow
       "Assert", "Print", "PrintV2", "ReadFile", "WriteFile"};
   return kOps.count(op) != 0;
@@ -47,6 +49,7 @@ class Search {
     }
   }
 
+  // Of the nodes that these tensors need, and of the functions that those call.
   bool ReachesRetainingOp(const std::vector<std::string>& tensors) {
     std::vector<std::string_view> pending(tensors.begin(), tensors.end());
     while (!pending.empty()) {
@@ -58,40 +61,44 @@ class Search {
       if (Retains(*node->second)) return true;
       for (const std::string& input : node->second->input()) pending.emplace_back(input);
     }
-    return false;
-  }
-
- private:
-  bool Retains(const tf::NodeDef& node) {
-    const auto function = functions_.find(node.op());
-    if (function != functions_.end()) return FunctionRetains(node.op());
-    const tf::OpDef* op = nullptr;
-    if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return true;
-    if (op->is_stateful() && !IsKnownNotToRetain(node.op())) return true;
-    for (const auto& [name, value] : node.attr()) {
-      if (value.has_func() && FunctionRetains(value.func().name())) return true;
-      for (const tf::NameAttrList& listed : value.list().func()) {
-        if (FunctionRetains(listed.name())) return true;
+    while (!pending_functions_.empty()) {
+      const tf::FunctionDef& function = *pending_functions_.back();
+      pending_functions_.pop_back();
+      for (const tf::NodeDef& node : function.node_def()) {
+        if (Retains(node)) return true;
       }
     }
     return false;
   }
 
-  bool FunctionRetains(const std::string& name) {
+ private:
+  // Leaves the functions that the node calls for later.
+  bool Retains(const tf::NodeDef& node) {
+    for (const auto& [name, value] : node.attr()) {
+      if (value.has_func()) AddFunction(value.func().name());
+      for (const tf::NameAttrList& listed : value.list().func())
+        AddFunction(listed.name());
+    }
+    if (AddFunction(node.op())) return false;
+    const tf::OpDef* op = nullptr;
+    if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return true;
+    return op->is_stateful() && !IsKnownNotToRetain(node.op());
+  }
+
+  bool AddFunction(const std::string& name) {
     const auto function = functions_.find(name);
-    if (function == functions_.end() || !seen_functions_.insert(function->first).second) {
-      return false;
+    if (function == functions_.end()) return false;
+    if (seen_functions_.insert(function->first).second) {
+      pending_functions_.push_back(function->second);
     }
-    for (const tf::NodeDef& node : function->second->node_def()) {
-      if (Retains(node)) return true;
-    }
-    return false;
+    return true;
   }
 
   std::unordered_map<std::string_view, const tf::NodeDef*> nodes_;
   std::unordered_map<std::string_view, const tf::FunctionDef*> functions_;
   std::unordered_set<std::string_view> seen_;
   std::unordered_set<std::string_view> seen_functions_;
+  std::vector<const tf::FunctionDef*> pending_functions_;
 };
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 #include <optional>
 #include <unordered_map>
 
@@ -12,13 +11,13 @@
 #include "core/tensor_access.h"
 #include "inspect/meta_graph.h"
 #include "load/bundle_handle.h"
+#include "run/caller_pool.h"
 #include "run/retention.h"
 #include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/graph/tensor_id.h"
-#include "tsl/platform/denormal.h"
 
 namespace savedmodel {
 
@@ -208,19 +207,15 @@ std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& f
   return results;
 }
 
-// A session hands each run to a pool and sleeps until it is done. Waking the two threads
-// takes longer than a small graph, which is better run by the caller itself (TensorFlow's
-// inter_op_thread_pool = -1). What takes longer than this is left to the pool, where
+// A run is taken for small, and made on the caller's own thread (CallerPool), when the
+// latest one took less than this. What takes longer is left to the session's pool, where
 // independent ops run at once.
 constexpr std::int64_t kSmallRunNanoseconds = 200'000;
-
-// A second executor holds the graph's constants a second time.
-constexpr std::size_t kSmallGraphBytes = 8 << 20;
 
 // True if nothing was said about threads, nor of a deadline, which TensorFlow watches
 // only while the caller sleeps.
 bool MayRunOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_options,
-                    const tf::SavedModelBundle& bundle) {
+                    tf::Session* session) {
   std::vector<tf::DeviceAttributes> devices;
   return run_options.timeout_in_ms() == 0 && config.operation_timeout_in_ms() == 0 &&
          run_options.inter_op_thread_pool() == 0 &&
@@ -228,52 +223,44 @@ bool MayRunOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_opt
          config.inter_op_parallelism_threads() == 0 &&
          !config.use_per_session_threads() &&
          config.session_inter_op_thread_pool_size() == 0 &&
-         bundle.session->ListDevices(&devices).ok() && devices.size() == 1 &&
-         bundle.meta_graph_def.graph_def().ByteSizeLong() < kSmallGraphBytes;
+         session->ListDevices(&devices).ok() && devices.size() == 1;
 }
 
 }  // namespace
 
-// The same feeds, fetches and targets, made for the session's pool and, once a run was
-// small, for the caller's thread too.
 struct Callable::State {
   using Clock = std::chrono::steady_clock;
 
   std::shared_ptr<BundleHandle> handle;
   std::string description;
   Plan plan;
-  tf::CallableOptions options;
-  std::optional<tf::Session::CallableHandle> on_pool;
+  std::optional<tf::Session::CallableHandle> id;
   bool may_run_on_caller = false;
-
-  mutable std::once_flag on_caller_once;
-  mutable std::optional<tf::Session::CallableHandle> on_caller;
+  // TensorFlow's cost model writes into the metadata of every run, also where there is
+  // none.
+  bool needs_metadata = false;
   // How long the latest run took: what the next one is taken for.
   mutable std::atomic<std::int64_t> latest_nanoseconds{kSmallRunNanoseconds};
 
   ~State() {
     const auto bundle = handle->TryAcquire();
-    if (bundle == nullptr) return;
-    for (const auto& id : {on_pool, on_caller}) {
-      if (id) bundle->session->ReleaseCallable(*id).IgnoreError();
-    }
+    if (bundle != nullptr && id) bundle->session->ReleaseCallable(*id).IgnoreError();
   }
 
   absl::Status Run(tf::Session* session, const std::vector<tf::Tensor>& feeds,
                    std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata) const {
-    if (!may_run_on_caller) {
-      return session->RunCallable(*on_pool, feeds, outputs, metadata);
-    }
-    const bool small = IsSmall() && MakeOnCaller(session);
+    std::optional<tf::RunMetadata> unused;
+    if (needs_metadata && metadata == nullptr) metadata = &unused.emplace();
+    if (!may_run_on_caller) return session->RunCallable(*id, feeds, outputs, metadata);
     const auto start = Clock::now();
     absl::Status status;
-    if (small) {
-      // As the threads of TensorFlow's pools do: the answer must not depend on the
-      // thread.
-      const tsl::port::ScopedFlushDenormal flush;
-      status = session->RunCallable(*on_caller, feeds, outputs, metadata);
+    if (latest_nanoseconds.load(std::memory_order_relaxed) < kSmallRunNanoseconds) {
+      CallerPool pool;
+      tsl::thread::ThreadPoolOptions pools;
+      pools.inter_op_threadpool = &pool;
+      status = session->RunCallable(*id, feeds, outputs, metadata, pools);
     } else {
-      status = session->RunCallable(*on_pool, feeds, outputs, metadata);
+      status = session->RunCallable(*id, feeds, outputs, metadata);
     }
     latest_nanoseconds.store(
         std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
@@ -281,26 +268,15 @@ struct Callable::State {
         std::memory_order_relaxed);
     return status;
   }
-
- private:
-  bool IsSmall() const {
-    return latest_nanoseconds.load(std::memory_order_relaxed) < kSmallRunNanoseconds;
-  }
-
-  bool MakeOnCaller(tf::Session* session) const {
-    std::call_once(on_caller_once, [&] {
-      tf::CallableOptions inlined = options;
-      inlined.mutable_run_options()->set_inter_op_thread_pool(-1);
-      tf::Session::CallableHandle id = 0;
-      if (session->MakeCallable(inlined, &id).ok()) on_caller = id;
-    });
-    return on_caller.has_value();
-  }
 };
 
 const std::vector<TensorSpec>& Callable::feeds() const { return state_->plan.feeds; }
 
 bool Callable::retains_feeds() const { return state_->plan.retains_feeds; }
+
+bool Callable::copies_shared_outputs() const {
+  return state_->handle->has_ref_variables();
+}
 
 std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
                                   RunMetadata* metadata) const {
@@ -337,7 +313,8 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
   state->description = std::move(description);
   const Plan& plan = state->plan;
   if (!plan.runs_nothing()) {
-    tf::CallableOptions& options = state->options;
+    const tf::ConfigProto& config = ProtoAccess::Get(handle_->session_options());
+    tf::CallableOptions options;
     for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
     for (const std::string& fetch : plan.fetches) options.add_fetch(fetch);
     for (const std::string& target : plan.targets) options.add_target(target);
@@ -345,9 +322,10 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
         ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
     tf::Session::CallableHandle id = 0;
     ThrowIfError(bundle->session->MakeCallable(options, &id), state->description);
-    state->on_pool = id;
-    state->may_run_on_caller = MayRunOnCaller(
-        ProtoAccess::Get(handle_->session_options()), options.run_options(), *bundle);
+    state->id = id;
+    state->may_run_on_caller =
+        MayRunOnCaller(config, options.run_options(), bundle->session.get());
+    state->needs_metadata = config.graph_options().build_cost_model() > 0;
   }
   return Callable(std::move(state));
 }

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/nearest.h"
+#include "core/runtime.h"
 #include "run/signature_state.h"
 #include "savedmodel/error.h"
 
@@ -116,6 +117,7 @@ std::vector<std::string> SignatureState::FetchNames(
 }
 
 const Callable& SignatureState::AllOutputs() {
+  ThrowIfForked();  // before the lock, which a thread that is gone may hold
   const Callable* made = all_outputs_.load(std::memory_order_acquire);
   if (made == nullptr) {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -133,6 +135,7 @@ const Callable& SignatureState::AllOutputs() {
 
 Callable SignatureState::SomeOutputs(const std::vector<int>& outputs) {
   if (outputs == all_) return AllOutputs();
+  ThrowIfForked();  // as above
   const std::lock_guard<std::mutex> lock(mutex_);
   auto found = callables_.find(outputs);
   if (found == callables_.end()) {
@@ -170,6 +173,7 @@ const Tensor& Signature::default_input(int index) const {
   return state_->default_input(index);
 }
 bool Signature::retains_inputs() const { return state_->retains_inputs(); }
+bool Signature::copies_shared_outputs() const { return state_->copies_shared_outputs(); }
 
 std::vector<Tensor> Signature::OrderInputs(
     const std::vector<std::pair<std::string, Tensor>>& inputs) const {

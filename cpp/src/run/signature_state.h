@@ -36,6 +36,7 @@ class SignatureState {
                           const std::vector<int>* outputs, const RunOptions* run_options,
                           RunMetadata* metadata);
   bool retains_inputs() { return AllOutputs().retains_feeds(); }
+  bool copies_shared_outputs() { return AllOutputs().copies_shared_outputs(); }
   // The position of an output. Throws InvalidArgument.
   int OutputIndex(const std::string& name) const;
 
