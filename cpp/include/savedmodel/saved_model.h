@@ -14,10 +14,6 @@
 #include "savedmodel/shape.h"
 #include "savedmodel/tensor.h"
 
-namespace tensorflow {
-struct SavedModelBundle;
-}
-
 namespace savedmodel {
 
 // A signature as the SavedModel holds it. An input or output that is a sparse tensor is
@@ -74,11 +70,7 @@ class SAVEDMODEL_EXPORT SavedModelBundle {
   const RunOptions& run_options() const;
 
  private:
-  friend SavedModelBundle LoadMetaGraph(const SessionOptions&, const RunOptions&,
-                                        const std::string&,
-                                        const std::optional<std::vector<std::string>>&);
-  friend std::shared_ptr<tensorflow::SavedModelBundle> GetTensorFlowBundle(
-      const SavedModelBundle&);
+  friend struct BundleAccess;
   struct State;
   explicit SavedModelBundle(std::shared_ptr<const State> state)
       : state_(std::move(state)) {}

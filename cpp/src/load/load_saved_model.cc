@@ -9,7 +9,6 @@
 #include "core/status.h"
 #include "inspect/meta_graph.h"
 #include "load/bundle_handle.h"
-#include "savedmodel/tensorflow_interop.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/cc/saved_model/reader.h"
@@ -171,10 +170,10 @@ struct SavedModelBundle::State {
   std::shared_ptr<BundleHandle> handle;
 };
 
-SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
-                               const RunOptions& run_options,
-                               const std::string& export_dir,
-                               const std::optional<std::vector<std::string>>& tags) {
+SavedModelBundle BundleAccess::Load(const SessionOptions& session_options,
+                                    const RunOptions& run_options,
+                                    const std::string& export_dir,
+                                    const std::optional<std::vector<std::string>>& tags) {
   const std::string context = "model '" + export_dir + "'";
   CheckOptions(ProtoAccess::Get(session_options));
   Phases phases;
@@ -225,7 +224,7 @@ SavedModelBundle LoadSavedModel(const SessionOptions& session_options,
                                 const RunOptions& run_options,
                                 const std::string& export_dir,
                                 const std::vector<std::string>& tags) {
-  return LoadMetaGraph(session_options, run_options, export_dir, tags);
+  return BundleAccess::Load(session_options, run_options, export_dir, tags);
 }
 
 const std::string& SavedModelBundle::export_dir() const {
@@ -260,9 +259,9 @@ std::string SavedModelBundle::meta_graph_def() const {
 
 Session SavedModelBundle::session() const { return Session(state_->handle); }
 
-std::shared_ptr<tf::SavedModelBundle> GetTensorFlowBundle(
+const std::shared_ptr<BundleHandle>& BundleAccess::Handle(
     const SavedModelBundle& bundle) {
-  return bundle.state_->handle->Acquire();
+  return bundle.state_->handle;
 }
 
 }  // namespace savedmodel

@@ -1,6 +1,7 @@
 #ifndef SAVEDMODEL_LOAD_LOAD_SAVED_MODEL_H_
 #define SAVEDMODEL_LOAD_LOAD_SAVED_MODEL_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,11 +10,17 @@
 
 namespace savedmodel {
 
-// LoadSavedModel, with the choice of LoadOptions::tags when no tags are given.
-SavedModelBundle LoadMetaGraph(const SessionOptions& session_options,
+class BundleHandle;
+
+// What the library itself does with a bundle.
+struct BundleAccess {
+  // LoadSavedModel, with the choice of LoadOptions::tags when no tags are given.
+  static SavedModelBundle Load(const SessionOptions& session_options,
                                const RunOptions& run_options,
                                const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags);
+  static const std::shared_ptr<BundleHandle>& Handle(const SavedModelBundle& bundle);
+};
 
 }  // namespace savedmodel
 

@@ -16,8 +16,8 @@ struct Model::State {
 
 Model Model::Load(const std::string& path, const LoadOptions& options) {
   const std::string export_dir = ResolveExportDir(path, options.version);
-  State state{LoadMetaGraph(options.session_options, options.run_options, export_dir,
-                            options.tags),
+  State state{BundleAccess::Load(options.session_options, options.run_options, export_dir,
+                                 options.tags),
               {}};
   for (const auto& [name, definition] : state.bundle.signature_def()) {
     state.signatures.emplace(
