@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
-#include <cstring>
 
 #include "array_out.h"
 #include "dtypes.h"

@@ -1,7 +1,5 @@
 #include "array_out.h"
 
-#include <vector>
-
 #include "dtypes.h"
 #include "numpy_api.h"
 #include "savedmodel/copy_stats.h"

@@ -87,8 +87,8 @@ void ThrowIfForked() {
     throw Error(
         ErrorCode::kFailedPrecondition,
         "this process was forked after TensorFlow had been started in it, and its "
-        "threads "
-        "do not survive a fork; load models only after forking, or start workers with "
+        "threads do not survive a fork; load models only after forking, or start workers "
+        "with "
         "the 'spawn' or 'forkserver' method");
   }
 }

@@ -78,16 +78,6 @@ void CheckConstants(const Nodes& nodes, const std::string& context) {
   }
 }
 
-// The functions that a node calls: as its op, or by an attribute.
-template <typename Visit>
-void ForEachCallee(const tf::NodeDef& node, const Visit& visit) {
-  visit(node.op());
-  for (const auto& [name, value] : node.attr()) {
-    if (value.has_func()) visit(value.func().name());
-    for (const tf::NameAttrList& listed : value.list().func()) visit(listed.name());
-  }
-}
-
 // TensorFlow follows calls by recursion, and a function that calls itself, or calls that
 // are nested too deep, end the process.
 void CheckCalls(const tf::FunctionDefLibrary& library, const std::string& context) {

@@ -39,6 +39,18 @@ std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
 PartialShape ToPartialShape(const tensorflow::TensorShapeProto& proto,
                             const std::string& context);
 
+// Calls visit(name) for what may be a function that the node calls: its op, and the
+// functions that its attributes name.
+template <typename Visit>
+void ForEachCallee(const tensorflow::NodeDef& node, const Visit& visit) {
+  visit(node.op());
+  for (const auto& [name, value] : node.attr()) {
+    if (value.has_func()) visit(value.func().name());
+    for (const tensorflow::NameAttrList& listed : value.list().func())
+      visit(listed.name());
+  }
+}
+
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_INSPECT_META_GRAPH_H_

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "inspect/meta_graph.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace savedmodel {
@@ -74,24 +75,18 @@ class Search {
  private:
   // Leaves the functions that the node calls for later.
   bool Retains(const tf::NodeDef& node) {
-    for (const auto& [name, value] : node.attr()) {
-      if (value.has_func()) AddFunction(value.func().name());
-      for (const tf::NameAttrList& listed : value.list().func())
-        AddFunction(listed.name());
-    }
-    if (AddFunction(node.op())) return false;
+    ForEachCallee(node, [this](const std::string& callee) { AddFunction(callee); });
+    if (functions_.count(node.op()) != 0) return false;
     const tf::OpDef* op = nullptr;
     if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return true;
     return op->is_stateful() && !IsKnownNotToRetain(node.op());
   }
 
-  bool AddFunction(const std::string& name) {
+  void AddFunction(const std::string& name) {
     const auto function = functions_.find(name);
-    if (function == functions_.end()) return false;
-    if (seen_functions_.insert(function->first).second) {
+    if (function != functions_.end() && seen_functions_.insert(function->first).second) {
       pending_functions_.push_back(function->second);
     }
-    return true;
   }
 
   std::unordered_map<std::string_view, const tf::NodeDef*> nodes_;

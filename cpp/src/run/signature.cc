@@ -70,16 +70,7 @@ void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const TensorSpec& spec = inputs_[i].spec;
     const Tensor& tensor = inputs[i];
-    bool fits = tensor.dtype() == spec.dtype;
-    if (fits && !spec.shape.unknown_rank()) {
-      const Shape& dims = spec.shape.dims();
-      fits = static_cast<std::size_t>(tensor.rank()) == dims.size();
-      for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {
-        fits = dims[axis] == PartialShape::kUnknownDim ||
-               dims[axis] == tensor.dim(static_cast<int>(axis));
-      }
-    }
-    if (!fits) {
+    if (tensor.dtype() != spec.dtype || !spec.shape.IsCompatibleWith(tensor.shape())) {
       Fail(description_ + ", input '" + inputs_[i].name + "': expected " +
            spec.ToString() + ", got " + tensor.ToString());
     }
