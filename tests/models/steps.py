@@ -4,9 +4,10 @@
 for as a test runs (worker.py); the test evaluates the same steps on a `savedmodel.Model`. Each
 side gives the steps these names:
 
-- `model`, the loaded model, and `np`;
+- `model`, the loaded model; `np` and `Pair`;
 - `constant(value, dtype=None)`, `sparse(indices, values, shape)` and `ragged(values, row_splits)`,
   which make what the side takes as a tensor;
+- `assign(variable, value)`, which gives the variable;
 - `call(function, (args, kwargs))`, whose arrays are made tensors first;
 - `gradients(function, inputs, variables, output_gradients=None)`;
 - `fine_tune(model)`: the training loop of TensorFlow's SavedModel guide, as (loss, v) of each step;
@@ -25,6 +26,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Pair(NamedTuple):
+    """A namedtuple for functions to take and to return."""
+
+    first: Any
+    second: Any
 
 
 class Raised(NamedTuple):
@@ -51,10 +59,11 @@ class Spec(NamedTuple):
 
 def plain(value: Any) -> Any:
     """What a step gave, in types that both sides have: arrays for tensors and variables."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     if isinstance(value, np.ndarray | np.generic | bytes):
         return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
+    # After NumPy's scalars: np.float64 is a float.
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     kind = type(value).__name__
     if kind == "SparseTensor":
         fields = ("indices", "values", "dense_shape")
@@ -90,12 +99,18 @@ def listed(variables: Iterable[Any]) -> list[tuple[str, bool, np.ndarray]]:
     ]
 
 
+def assign(variable: Any, value: Any) -> Any:
+    """Assigns, and gives the variable."""
+    variable.assign(value)
+    return variable
+
+
 def evaluate(steps: Sequence[str], names: dict[str, Any]) -> list[Any]:
     """The outcome of each step, in order; the names are those above."""
     outcomes = []
     for step in steps:
         try:
-            value = eval(step, {"np": np, **names})
+            value = eval(step, {"np": np, "Pair": Pair, **names})
         except Exception as error:
             types = tuple(base.__name__ for base in type(error).__mro__)
             outcomes.append(Raised(types, str(error)))
@@ -156,6 +171,7 @@ def tensorflow_names(model: Any) -> dict[str, Any]:
         "constant": constant,
         "sparse": sparse,
         "ragged": ragged,
+        "assign": assign,
         "call": call,
         "gradients": gradients,
         "fine_tune": fine_tune,
@@ -169,8 +185,10 @@ def savedmodel_names(model: Any) -> dict[str, Any]:
 
     def constant(value: Any, dtype: str | None = None) -> np.ndarray:
         array = np.asarray(value, dtype)
+        if array.dtype.kind == "S":
+            return np.array(value, object)  # NumPy's own strings drop a NUL at their end.
         if dtype is None:
-            narrow = {"f": np.float32, "i": np.int32, "S": object, "U": object}
+            narrow = {"f": np.float32, "i": np.int32}
             array = array.astype(narrow.get(array.dtype.kind, array.dtype))
         return array
 
@@ -200,6 +218,7 @@ def savedmodel_names(model: Any) -> dict[str, Any]:
         "constant": constant,
         "sparse": sparse,
         "ragged": ragged,
+        "assign": assign,
         "call": call,
         "gradients": savedmodel.gradients,
         "fine_tune": fine_tune,
