@@ -406,7 +406,7 @@ def tables_and_assets(path: str) -> None:
     "model.read(constant(1.0))",
 )
 def variable_arguments(path: str) -> None:
-    """Functions traced with variables as arguments load, though TensorFlow itself finds no match."""
+    """Functions of variables load, though TensorFlow itself finds no match for a call."""
     root = tf.Module()
     root.v, root.w = tf.Variable(1.0), tf.Variable(10.0)
     root.read = tf.function(lambda variable: variable * 3.0)
