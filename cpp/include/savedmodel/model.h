@@ -24,6 +24,10 @@ struct LoadOptions {
   RunOptions run_options;
   // A number under a directory of versions. Absent: the highest.
   std::optional<std::int64_t> version;
+  // Restricts the model to these signatures: nothing else is restored or compiled until a
+  // function, a variable or a tensor of the graph is asked for. Absent: all of them, and
+  // the variables of all functions.
+  std::optional<std::vector<std::string>> signatures;
 };
 
 // A loaded SavedModel. A handle: copies share it. Thread-safe: any number of threads may
