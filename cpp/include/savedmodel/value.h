@@ -23,6 +23,9 @@ struct TypeSpec {
   // In TensorFlow's notation: "RaggedTensorSpec(TensorShape([None, None]), tf.int32, 1,
   // tf.int64)".
   std::string text;
+  // Of the whole, where the class has them.
+  DataType dtype = DataType::kInvalid;
+  PartialShape shape;
   // What each tensor must be, in the order in which a function takes them: `indices`,
   // `values`, `dense_shape` of a sparse tensor; `flat_values` and then the row splits,
   // outermost first, of a ragged one. For classes that this library cannot take apart:

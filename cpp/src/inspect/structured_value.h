@@ -1,7 +1,7 @@
 // TensorFlow's StructuredValue (tensorflow/core/protobuf/struct.proto), in which a
 // SavedModel holds function signatures and Python-valued arguments.
-#ifndef SAVEDMODEL_SRC_INSPECT_STRUCTURED_VALUE_H_
-#define SAVEDMODEL_SRC_INSPECT_STRUCTURED_VALUE_H_
+#ifndef SAVEDMODEL_INSPECT_STRUCTURED_VALUE_H_
+#define SAVEDMODEL_INSPECT_STRUCTURED_VALUE_H_
 
 #include <string>
 
@@ -10,12 +10,13 @@
 
 namespace savedmodel {
 
-// Dicts are sorted by key, as TensorFlow orders them. `what` begins the message of errors
-// ("model '/path', function 'f'"). Throws DataLoss for a value that cannot be: nested
-// deeper than Value::kMaxDepth, without a kind, with impossible shapes or dtypes.
+// Dicts are sorted by key, as TensorFlow orders them. `context` begins the message of
+// errors ("model '/path', function 'f'"). Throws InvalidArgument for a value that cannot
+// be: nested deeper than Value::kMaxDepth, without a kind, with impossible shapes, dtypes
+// or tensors.
 Value FromStructuredValue(const tensorflow::StructuredValue& proto,
-                          const std::string& what);
+                          const std::string& context);
 
 }  // namespace savedmodel
 
-#endif  // SAVEDMODEL_SRC_INSPECT_STRUCTURED_VALUE_H_
+#endif  // SAVEDMODEL_INSPECT_STRUCTURED_VALUE_H_

@@ -1,8 +1,8 @@
 // How the arguments of a call choose one of the concrete functions of a tf.function and
 // become its flat input tensors: the rules of TensorFlow's
 // python/saved_model/function_deserialization.py.
-#ifndef SAVEDMODEL_SRC_RUN_FUNCTION_SIGNATURE_H_
-#define SAVEDMODEL_SRC_RUN_FUNCTION_SIGNATURE_H_
+#ifndef SAVEDMODEL_RUN_FUNCTION_SIGNATURE_H_
+#define SAVEDMODEL_RUN_FUNCTION_SIGNATURE_H_
 
 #include <optional>
 #include <string>
@@ -20,25 +20,27 @@ struct FunctionArguments {
   Value::Items kwargs;
 };
 
-// One concrete function: what it takes and returns.
+// One concrete function: what it takes and returns. Thread-safe.
 class ConcreteFunctionSignature {
  public:
-  // Throws DataLoss if the proto is not what TensorFlow writes.
+  // `context` begins error messages: "model '/path', function 'f'". Throws
+  // InvalidArgument if the proto is not what TensorFlow writes.
   ConcreteFunctionSignature(std::string name,
                             const tensorflow::SavedConcreteFunction& proto,
-                            const std::string& what);
+                            std::string context);
 
   const std::string& name() const { return name_; }
   // As TensorFlow's structured_input_signature: a tuple of the tuple of positional
   // arguments and the dict of keyword arguments, tensors as specs.
   const Value& structured_input_signature() const { return inputs_; }
   const Value& structured_outputs() const { return outputs_; }
-  // The tensors that the graph function takes and gives, captures aside.
+  // The tensors that the graph function takes, captures aside, and how many it gives.
   const std::vector<TensorSpec>& flat_inputs() const { return flat_inputs_; }
   int num_flat_outputs() const { return num_flat_outputs_; }
 
   // The flat inputs if it can be called with these canonical arguments. Without
-  // `convert` only tensors go where tensors are asked for.
+  // `convert` only tensors go where tensors are asked for, with it also the Python values
+  // that tf.convert_to_tensor makes such tensors of.
   std::optional<std::vector<Tensor>> TryCall(const FunctionArguments& arguments,
                                              bool convert) const;
   // The structured result of the flat outputs. Throws Internal if their number is not
@@ -47,7 +49,7 @@ class ConcreteFunctionSignature {
 
  private:
   std::string name_;
-  std::string what_;
+  std::string context_;
   Value inputs_;
   Value outputs_;
   std::vector<TensorSpec> flat_inputs_;
@@ -62,71 +64,84 @@ class FunctionSignature {
     std::vector<Tensor> inputs;
   };
 
-  // `concrete_functions`: those that the SavedFunction lists, in its order. `what` begins
-  // error messages: "model '/path', function 'f'". Throws DataLoss for a spec that cannot
-  // be.
+  // `concrete_functions`: those that the SavedFunction lists, in its order. `context`
+  // begins error messages. Throws InvalidArgument for a spec that cannot be.
   FunctionSignature(const tensorflow::FunctionSpec& spec,
                     std::vector<ConcreteFunctionSignature> concrete_functions,
-                    std::string what);
+                    std::string context);
 
   const std::vector<ConcreteFunctionSignature>& concrete_functions() const {
     return concrete_functions_;
   }
 
-  // Binds the arguments to the function's parameters, defaults filled in: positional ones
-  // in args, keyword-only ones in kwargs. Throws InvalidArgument, in Python's words, for
-  // a missing, unknown or repeated argument.
-  FunctionArguments Canonicalize(FunctionArguments arguments) const;
+  // Binds the arguments to the function's parameters, in the form of a
+  // structured_input_signature: positional ones in args, keyword-only ones in kwargs,
+  // defaults filled in, and what the input signature says made tensors of its dtypes.
+  // Throws InvalidArgument, in Python's words, for a missing, unknown or repeated
+  // argument, and for one that the input signature does not allow.
+  FunctionArguments Canonicalize(const FunctionArguments& arguments) const;
 
   // Canonicalizes the arguments and chooses the first concrete function that takes them
   // as they are, else the first that takes them converted to tensors. Throws
   // InvalidArgument that lists the choices if there is none.
-  Call Match(FunctionArguments arguments) const;
+  Call Match(const FunctionArguments& arguments) const;
 
-  // "(x, training=False, *args, **kwargs)".
+  // The parameters: "(x, training=False, *args, **kwargs)".
   std::string ToString() const;
 
  private:
   struct Parameter {
     std::string name;
     std::optional<Value> default_value;
-    // From the input signature: arguments are converted to it before anything is matched.
+    // What the input signature says of it.
     std::optional<Value> constraint;
   };
 
+  void ReadParameters(const Value& fullargspec, bool is_method);
+  void AddConstraints(const Value::Elements& input_signature);
+  // Throws; the arguments are those of the call.
+  [[noreturn]] void FailBinding(const std::string& why,
+                                const FunctionArguments& arguments) const;
+  [[noreturn]] void FailMatch(const FunctionArguments& canonical) const;
+
   std::vector<ConcreteFunctionSignature> concrete_functions_;
-  std::string what_;
+  std::string context_;
   std::vector<Parameter> positional_;
   std::vector<Parameter> keyword_only_;
+  // The positional parameters cannot be given by keyword.
+  bool positional_only_ = false;
   std::optional<std::string> varargs_;
   std::optional<std::string> varkw_;
 };
 
-// A concrete function of the object graph that is called with flat tensors by position or
-// by name (a signature in `model.signatures`). Thread-safe.
+// A concrete function of the object graph that is called by itself: with flat tensors by
+// position or by name, or as the function that it was traced from. Thread-safe.
 class BareFunctionSignature {
  public:
+  // Throws InvalidArgument for a proto that cannot be.
   BareFunctionSignature(const tensorflow::SavedBareConcreteFunction& proto,
-                        ConcreteFunctionSignature concrete_function, std::string what);
+                        ConcreteFunctionSignature concrete_function, std::string context);
 
   const ConcreteFunctionSignature& concrete_function() const {
     return concrete_function_;
   }
+  // The names of the flat inputs.
+  const std::vector<std::string>& argument_keywords() const { return keywords_; }
 
-  // The flat inputs: arguments by position (at most as many as the function allows), by
-  // the keywords of the saved function, or, with a function spec, in the structured form.
-  // Throws InvalidArgument for missing, unknown and repeated arguments, and for tensors
-  // of another dtype or shape.
-  std::vector<Tensor> Match(FunctionArguments arguments) const;
+  // The flat inputs. Throws InvalidArgument for missing, unknown and repeated arguments,
+  // and for ones that cannot become a tensor of the dtype and shape asked for.
+  std::vector<Tensor> Match(const FunctionArguments& arguments) const;
 
  private:
+  std::vector<Tensor> MatchFlat(const FunctionArguments& arguments) const;
+
   ConcreteFunctionSignature concrete_function_;
-  std::string what_;
+  std::string context_;
   std::vector<std::string> keywords_;
-  int num_positional_;
+  std::size_t num_positional_;
   std::optional<FunctionSignature> function_;
 };
 
 }  // namespace savedmodel
 
-#endif  // SAVEDMODEL_SRC_RUN_FUNCTION_SIGNATURE_H_
+#endif  // SAVEDMODEL_RUN_FUNCTION_SIGNATURE_H_
