@@ -68,12 +68,13 @@ class Model:
         session_options: SessionOptionsLike = None,
         run_options: RunOptionsLike = None,
         version: int | None = None,
+        warmup: bool = False,
     ) -> None:
         """See `savedmodel.load`."""
         if tags is not None and not isinstance(tags, str):
             tags = sorted(tags)
         self._native = _native.NativeModel(
-            os.fspath(path), tags, session_options, run_options, version
+            os.fspath(path), tags, session_options, run_options, version, warmup
         )
         self._signatures = Signatures(self._native)
 
@@ -119,6 +120,7 @@ class Model:
 
         "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
         "create": the session. "restore": the variables. "init": the tables.
+        "warmup": with `load(..., warmup=True)`.
         """
         return self._native.load_report
 
@@ -227,6 +229,7 @@ def load(
     session_options: SessionOptionsLike = None,
     run_options: RunOptionsLike = None,
     version: int | None = None,
+    warmup: bool = False,
 ) -> Model:
     """Loads a SavedModel.
 
@@ -240,14 +243,18 @@ def load(
         run_options: RunOptions (or as above), used while loading and as the default of every
             call.
         version: the number of a version to load in place of the highest.
+        warmup: whether to replay the calls of `assets.extra/tf_serving_warmup_requests` before
+            returning, as TensorFlow Serving does: at most 1000 records of predict, classify,
+            regress and multi-inference logs. It is no error if the SavedModel has no such file;
+            a call that fails is. Unpickling a model replays nothing.
 
     Raises:
         NotFoundError: no such directory, version or tag set, or files of the model are missing.
-        DataLossError: `saved_model.pb` or a variables file cannot be parsed.
+        DataLossError: `saved_model.pb`, a variables file or the warmup file cannot be parsed.
         InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
         SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
     """
-    return Model(path, tags, session_options, run_options, version)
+    return Model(path, tags, session_options, run_options, version, warmup)
 
 
 def copy_stats() -> CopyStats:

@@ -166,7 +166,7 @@ struct SavedModelBundle::State {
   std::optional<Fingerprint> fingerprint;
   std::map<std::string, std::string> assets;
   std::vector<std::string> extra_assets;
-  std::vector<LoadPhase> load_report;
+  mutable std::vector<LoadPhase> load_report;  // until the load is over
   std::shared_ptr<BundleHandle> handle;
 };
 
@@ -262,6 +262,10 @@ Session SavedModelBundle::session() const { return Session(state_->handle); }
 const std::shared_ptr<BundleHandle>& BundleAccess::Handle(
     const SavedModelBundle& bundle) {
   return bundle.state_->handle;
+}
+
+void BundleAccess::Report(const SavedModelBundle& bundle, LoadPhase phase) {
+  bundle.state_->load_report.push_back(std::move(phase));
 }
 
 }  // namespace savedmodel

@@ -20,6 +20,8 @@ struct BundleAccess {
                                const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags);
   static const std::shared_ptr<BundleHandle>& Handle(const SavedModelBundle& bundle);
+  // Adds a phase to the load report. Only while the bundle's model is still being loaded.
+  static void Report(const SavedModelBundle& bundle, LoadPhase phase);
 };
 
 }  // namespace savedmodel
