@@ -69,6 +69,7 @@ class Model:
         run_options: RunOptionsLike = None,
         version: int | None = None,
         signatures: Iterable[str] | str | None = None,
+        warmup: bool = False,
     ) -> None:
         """See `savedmodel.load`."""
         if tags is not None and not isinstance(tags, str):
@@ -77,7 +78,7 @@ class Model:
             signatures = sorted(signatures)
         self._chosen_signatures = signatures
         self._native = _native.NativeModel(
-            os.fspath(path), tags, session_options, run_options, version, signatures
+            os.fspath(path), tags, session_options, run_options, version, signatures, warmup
         )
         self._signatures = Signatures(self._native)
 
@@ -230,6 +231,7 @@ def load(
     run_options: RunOptionsLike = None,
     version: int | None = None,
     signatures: Iterable[str] | str | None = None,
+    warmup: bool = False,
 ) -> Model:
     """Loads a SavedModel.
 
@@ -246,14 +248,18 @@ def load(
         signatures: restricts the model to these: nothing else is restored or compiled until a
             function, a variable or a tensor of the graph is asked for. None: all signatures, and
             the variables of all functions.
+        warmup: whether to replay the calls of `assets.extra/tf_serving_warmup_requests` before
+            returning, as TensorFlow Serving does: at most 1000 records of predict, classify,
+            regress and multi-inference logs. It is no error if the SavedModel has no such file;
+            a call that fails is. Unpickling a model replays nothing.
 
     Raises:
         NotFoundError: no such directory, version or tag set, or files of the model are missing.
-        DataLossError: `saved_model.pb` or a variables file cannot be parsed.
+        DataLossError: `saved_model.pb`, a variables file or the warmup file cannot be parsed.
         InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
         SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
     """
-    return Model(path, tags, session_options, run_options, version, signatures)
+    return Model(path, tags, session_options, run_options, version, signatures, warmup)
 
 
 def copy_stats() -> CopyStats:

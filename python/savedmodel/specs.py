@@ -46,7 +46,8 @@ class LoadReport(dict[str, LoadPhase]):
     """What loading did: phase -> seconds and bytes read from disk.
 
     "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
-    "create": the session. "restore": the variables. "init": the tables.
+    "create": the session. "restore": the variables. "init": the tables. "warmup": with
+    `load(..., warmup=True)`.
 
     `repairs`: the checkpoint keys of variables that signatures or functions read, that the
     SavedModel's own restore op leaves without a value, and that were restored all the same (Keras

@@ -30,6 +30,10 @@ struct LoadOptions {
   // function, a variable or a tensor of the graph is asked for. Absent: all of them, and
   // the variables of all functions.
   std::optional<std::vector<std::string>> signatures;
+  // Replays the calls of assets.extra/tf_serving_warmup_requests, if the SavedModel has
+  // that file, as TensorFlow Serving does: at most 1000 records of predict, classify,
+  // regress and multi-inference logs. One that fails makes Load throw.
+  bool warmup = false;
 };
 
 // A loaded SavedModel. A handle: copies share it. Thread-safe: any number of threads may
@@ -37,7 +41,8 @@ struct LoadOptions {
 class SAVEDMODEL_EXPORT Model {
  public:
   // `path`: a SavedModel directory, or a directory of numbered versions. Throws what
-  // LoadSavedModel and ResolveExportDir throw.
+  // LoadSavedModel and ResolveExportDir throw, and with LoadOptions::warmup DataLoss for
+  // a file that is broken, Unimplemented for other logs, and what a replayed call throws.
   static Model Load(const std::string& path, const LoadOptions& options = {});
 
   // Throws InvalidArgument, with the names there are, for an unknown one.

@@ -237,7 +237,7 @@ struct SavedModelBundle::State {
   std::optional<Fingerprint> fingerprint;
   std::map<std::string, std::string> assets;
   std::vector<std::string> extra_assets;
-  LoadReport load_report;
+  mutable LoadReport load_report;  // until the load is over
   std::shared_ptr<BundleHandle> handle;
 };
 
@@ -388,6 +388,10 @@ Session SavedModelBundle::session() const { return Session(state_->handle); }
 const std::shared_ptr<BundleHandle>& BundleAccess::Handle(
     const SavedModelBundle& bundle) {
   return bundle.state_->handle;
+}
+
+void BundleAccess::Report(const SavedModelBundle& bundle, LoadPhase phase) {
+  bundle.state_->load_report.phases.push_back(std::move(phase));
 }
 
 }  // namespace savedmodel

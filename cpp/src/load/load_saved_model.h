@@ -20,6 +20,8 @@ struct BundleAccess {
   static SavedModelBundle LoadModel(const std::string& export_dir,
                                     const LoadOptions& options);
   static const std::shared_ptr<BundleHandle>& Handle(const SavedModelBundle& bundle);
+  // Adds a phase to the load report. Only while the bundle's model is still being loaded.
+  static void Report(const SavedModelBundle& bundle, LoadPhase phase);
 
  private:
   friend SavedModelBundle LoadSavedModel(const SessionOptions&, const RunOptions&,

@@ -5,6 +5,7 @@
 #include "core/nearest.h"
 #include "load/load_saved_model.h"
 #include "run/signature_state.h"
+#include "run/warmup.h"
 #include "savedmodel/error.h"
 
 namespace savedmodel {
@@ -22,7 +23,9 @@ Model Model::Load(const std::string& path, const LoadOptions& options) {
         name, std::make_shared<SignatureState>(name, definition, export_dir,
                                                state.bundle.session()));
   }
-  return Model(std::make_shared<const State>(std::move(state)));
+  Model model(std::make_shared<const State>(std::move(state)));
+  if (options.warmup) Warmup(model);
+  return model;
 }
 
 Signature Model::signature(const std::string& name) const {
