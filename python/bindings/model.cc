@@ -77,6 +77,18 @@ void RegisterModel(py::module_& m) {
       .def_property_readonly(
           "load_report",
           [](const Model& self) { return ToLoadReport(self.bundle().load_report()); })
+      .def("root", &Model::root)
+      .def("variables", &Model::variables)
+      .def("trainable_variables", &Model::trainable_variables)
+      .def("regularization_losses", &Model::regularization_losses)
+      .def(
+          "save",
+          [](const Model& self, const py::object& path) {
+            const std::string bytes = ToPath(path);
+            const GilRelease released;
+            self.Save(bytes);
+          },
+          py::arg("path"))
       .def("close", &Model::Close, py::call_guard<GilRelease>());
 }
 

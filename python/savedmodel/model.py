@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from savedmodel import _native
 from savedmodel.errors import InvalidArgumentError, UnknownSignatureError
+from savedmodel.object_graph import ObjectGraph
 from savedmodel.specs import CopyStats, Fingerprint, LoadReport
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Signatures(Mapping[str, _native.Signature]):
 class Model:
     """A loaded SavedModel. Made by `savedmodel.load`.
 
+    The object that was saved is reached through attributes and items, as `tf.saved_model.load`
+    gives it: `model.v`, `model["layers"][0].kernel`, `model.f(x, training=False)`, `model(x)`. See
+    TrackableObject for what they are.
+
     Any number of threads may use it at once. It is a context manager that closes the model, and
     it can be pickled: the receiver loads the same path with the same options, and raises
     FailedPreconditionError if the fingerprint there is another.
@@ -81,6 +86,7 @@ class Model:
             os.fspath(path), tags, session_options, run_options, version, signatures, warmup
         )
         self._signatures = Signatures(self._native)
+        self._objects = ObjectGraph(self._native)
 
     @property
     def signatures(self) -> Signatures:
@@ -169,6 +175,54 @@ class Model:
         """
         results = self.session.run(dict(feeds or {}), fetches, targets, run_options, metadata)
         return results[0] if isinstance(fetches, str) else results
+
+    @property
+    def variables(self) -> list[_native.Variable]:
+        """What the saved object keeps as `variables` (Keras), else all variables there are.
+
+        Of a TF1 graph its collection, partitions one by one.
+        """
+        return self._native.variables()
+
+    @property
+    def trainable_variables(self) -> list[_native.Variable]:
+        """Those of `variables` that are trainable, or that the saved object says are."""
+        return self._native.trainable_variables()
+
+    @property
+    def regularization_losses(self) -> list[_native.Function]:
+        """Functions without arguments that give a scalar each, as Keras saves them."""
+        return self._native.regularization_losses()
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what the class has not: `model["path"]` reaches a child of that name.
+        objects = self.__dict__.get("_objects")
+        if objects is None:
+            raise AttributeError(name)
+        return getattr(objects.root, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._objects.root[name]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function that was saved as the object's `__call__`."""
+        root = self._objects.root
+        if "__call__" not in root:
+            raise TypeError(f"model '{self.path}' was saved without a __call__ function")
+        return root["__call__"](*args, **kwargs)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._objects.root})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the SavedModel with the variables and tables as they are now.
+
+        All else is kept: graph, signatures, assets, fingerprint. It appears at `path` whole or
+        not at all; a SavedModel or an empty directory there is replaced in one step. Raises
+        AlreadyExistsError if something else is there. A call that changes variables meanwhile
+        may be saved in part.
+        """
+        self._native.save(os.fspath(path))
 
     def close(self) -> None:
         """Frees the model once calls under way have returned.

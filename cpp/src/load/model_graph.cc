@@ -8,6 +8,7 @@
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/core/common_runtime/device.h"
 #include "tensorflow/core/common_runtime/device_mgr.h"
+#include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/framework/types.h"
 
@@ -39,6 +40,25 @@ std::string ResourceId(const tf::NodeDef& node) {
 tf::DataType TypeAttr(const tf::NodeDef& node, const char* name) {
   const auto found = node.attr().find(name);
   return found == node.attr().end() ? tf::DT_INVALID : found->second.type();
+}
+
+const std::string& ContainerOf(const tf::ResourceMgr& resources,
+                               const tf::NodeDef& node) {
+  const std::string& container = StringAttr(node, "container");
+  return container.empty() ? resources.default_container() : container;
+}
+
+// Null if it does not exist there (yet).
+tf::core::RefCountPtr<tf::Var> FindIn(tf::ResourceMgr* resources,
+                                      const tf::NodeDef& node) {
+  tf::Var* variable = nullptr;
+  if (!resources
+           ->Lookup<tf::Var>(ContainerOf(*resources, node),
+                             StringAttr(node, "shared_name"), &variable)
+           .ok()) {
+    return nullptr;
+  }
+  return tf::core::RefCountPtr<tf::Var>(variable);
 }
 
 // Adds the time that it lives.
@@ -357,19 +377,6 @@ bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
          StringAttr(node, "shared_name") != tf::ResourceHandle::ANONYMOUS_NAME;
 }
 
-tf::core::RefCountPtr<tf::Var> ModelGraph::FindDirectly(const tf::NodeDef& node) const {
-  if (!IsDirect(node)) return nullptr;
-  const std::string& container = StringAttr(node, "container");
-  tf::Var* variable = nullptr;
-  if (!resources_
-           ->Lookup<tf::Var>(
-               container.empty() ? resources_->default_container() : container,
-               StringAttr(node, "shared_name"), &variable)
-           .ok()) {
-    return nullptr;
-  }
-  return tf::core::RefCountPtr<tf::Var>(variable);
-}
 
 void ModelGraph::Assign(std::vector<Assignment> assignments) {
   std::vector<std::pair<std::string, tf::Tensor>> feeds;
@@ -377,13 +384,11 @@ void ModelGraph::Assign(std::vector<Assignment> assignments) {
   for (Assignment& assignment : assignments) {
     const tf::NodeDef& node = *assignment.node;
     if (IsDirect(node)) {
-      const std::string& container = StringAttr(node, "container");
       tf::Tensor& value = assignment.values.front();
       tf::Var* found = nullptr;
       ThrowIfError(
           resources_->LookupOrCreate<tf::Var>(
-              container.empty() ? resources_->default_container() : container,
-              StringAttr(node, "shared_name"), &found,
+              ContainerOf(*resources_, node), StringAttr(node, "shared_name"), &found,
               [&value](tf::Var** made) {
                 *made = new tf::Var(value.dtype());
                 return absl::OkStatus();
@@ -471,7 +476,7 @@ tf::Tensor ModelGraph::ReadVariable(const std::string& name) {
   const std::string where = context_ + ", variable '" + node.name() + "'";
   Require({node.name()});
   if (IsDirect(node)) {
-    const tf::core::RefCountPtr<tf::Var> variable = FindDirectly(node);
+    const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, node);
     if (variable != nullptr) {
       const tf::tf_shared_lock lock(*variable->mu());
       if (variable->is_initialized) {
@@ -517,6 +522,21 @@ std::vector<tf::Tensor> ModelGraph::ExportTable(const std::string& name) {
   std::vector<tf::Tensor> outputs;
   Run({}, {table + ":0", table + ":1"}, {}, &outputs, "reading table '" + name + "'");
   return outputs;
+}
+
+std::string ModelGraph::DeviceOf(const std::string& name) {
+  const tf::NodeDef& node = Node(name);
+  const tf::DeviceMgr* devices = nullptr;
+  ThrowIfError(session_.LocalDeviceManager(&devices), context_);
+  if (devices->NumDevices() == 1) return devices->HostCPU()->name();
+  // Where the placer put it: in whose resources it lies.
+  Require({node.name()});
+  for (tf::Device* device : devices->ListDevices()) {
+    if (FindIn(device->resource_manager(), node) != nullptr) return device->name();
+  }
+  tf::Device* asked = nullptr;
+  const bool found = devices->LookupDevice(node.device(), &asked).ok();
+  return (found ? asked : devices->HostCPU())->name();
 }
 
 bool ModelGraph::IsFilled(const std::string& name) {

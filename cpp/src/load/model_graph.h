@@ -17,7 +17,6 @@
 #include "load/restore_plan.h"
 #include "savedmodel/saved_model.h"
 #include "tensorflow/core/framework/resource_mgr.h"
-#include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tensorflow/core/public/session.h"
@@ -64,6 +63,8 @@ class ModelGraph {
   void AssignVariable(const std::string& node, tensorflow::Tensor value);
   // Keys and values of a table, by its node.
   std::vector<tensorflow::Tensor> ExportTable(const std::string& node);
+  // The name of the device that holds the variable.
+  std::string DeviceOf(const std::string& node);
   // True if the variable or table has been given a value, so that its value may differ
   // from the checkpoint's.
   bool IsFilled(const std::string& node);
@@ -92,9 +93,7 @@ class ModelGraph {
            const std::vector<std::string>& fetches,
            const std::vector<std::string>& targets,
            std::vector<tensorflow::Tensor>* outputs, const std::string& doing);
-  // Null if the variable is not one to be reached directly, or does not exist yet.
-  tensorflow::core::RefCountPtr<tensorflow::Var> FindDirectly(
-      const tensorflow::NodeDef& node) const;
+  // True if the variable can be reached in the session's resources.
   bool IsDirect(const tensorflow::NodeDef& node) const;
   const tensorflow::NodeDef& Node(const std::string& name) const;
   void CheckRestored(const tensorflow::NodeDef& node, const CheckpointTensor& from,
