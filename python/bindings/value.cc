@@ -47,7 +47,9 @@ class Reader {
       return ReadNest(object, depth + 1);
     }
     // To take another type of Python object (a variable), add it here.
-    return ReadArray(ForeignArray(object));
+    const py::object array = ForeignArray(object, place_);
+    if (!array) FailType(object);
+    return ReadArray(array);
   }
 
  private:
@@ -110,8 +112,8 @@ class Reader {
       if (!py::isinstance<py::str>(fields[i])) FailType(object);
       items.emplace_back(fields[i].cast<std::string>(), Read(tuple[i], depth));
     }
-    return Value::NamedTuple(
-        py::type::of(object).attr("__name__").cast<std::string>(), std::move(items));
+    return Value::NamedTuple(py::type::of(object).attr("__name__").cast<std::string>(),
+                             std::move(items));
   }
 
   template <typename Sequence>
@@ -139,24 +141,6 @@ class Reader {
       items.emplace_back(ReadText(item[0]).string_value(), Read(item[1], depth));
     }
     return Value::Dict(std::move(items));
-  }
-
-  // The array of another library's object.
-  py::object ForeignArray(py::handle object) const {
-    for (const char* const protocol : {"__dlpack__", "__array__", "__array_interface__"}) {
-      if (!py::hasattr(object, protocol)) continue;
-      return Asarray(object);
-    }
-    if (PyObject_CheckBuffer(object.ptr())) return Asarray(object);
-    FailType(object);
-  }
-
-  py::object Asarray(py::handle object) const {
-    const py::module_ numpy = py::module_::import("numpy");
-    if (py::hasattr(object, "__dlpack__") && !py::hasattr(object, "__array__")) {
-      return numpy.attr("from_dlpack")(object);
-    }
-    return numpy.attr("asarray")(object);
   }
 
   Value ReadArray(py::handle object) const {
@@ -198,8 +182,8 @@ py::object NamedTupleClass(const Value& value) {
   if (found != classes->end()) return found->second;
   py::object made;
   try {
-    made = py::module_::import("collections")
-               .attr("namedtuple")(value.type_name(), fields);
+    made =
+        py::module_::import("collections").attr("namedtuple")(value.type_name(), fields);
   } catch (py::error_already_set& error) {
     // Names that Python does not allow, from a broken SavedModel.
     if (!error.matches(PyExc_ValueError)) throw;

@@ -36,7 +36,14 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+from savedmodel.specs import (
+    CopyStats,
+    Fingerprint,
+    LoadPhase,
+    RaggedTensorValue,
+    SparseTensorValue,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from savedmodel._native import (
@@ -76,6 +83,7 @@ __all__ = [
     "NotFoundError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RaggedTensorValue",
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
@@ -87,6 +95,7 @@ __all__ = [
     "Signature",
     "SignatureDef",
     "Signatures",
+    "SparseTensorValue",
     "TensorSpec",
     "UnauthenticatedError",
     "UnavailableError",
