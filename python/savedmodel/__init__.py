@@ -36,7 +36,15 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, LoadReport, TensorSpec
+from savedmodel.specs import (
+    CopyStats,
+    Fingerprint,
+    LoadPhase,
+    LoadReport,
+    RaggedTensorValue,
+    SparseTensorValue,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from savedmodel._native import (
@@ -84,6 +92,7 @@ __all__ = [
     "NotFoundError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RaggedTensorValue",
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
@@ -95,6 +104,7 @@ __all__ = [
     "Signature",
     "SignatureDef",
     "Signatures",
+    "SparseTensorValue",
     "TensorSpec",
     "TrackableObject",
     "UnauthenticatedError",

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
-__all__ = ["CopyStats", "Fingerprint", "LoadPhase", "LoadReport", "TensorSpec"]
+__all__ = [
+    "CopyStats",
+    "Fingerprint",
+    "LoadPhase",
+    "LoadReport",
+    "RaggedTensorValue",
+    "SparseTensorValue",
+    "TensorSpec",
+]
 
 
 class TensorSpec(NamedTuple):
@@ -21,6 +30,31 @@ class TensorSpec(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...] | None
+
+
+class SparseTensorValue(NamedTuple):
+    """A sparse tensor, as functions take and return it.
+
+    `indices`: int64 of shape (n, rank), in row-major order. `values`: of shape (n,).
+    `dense_shape`: int64 of shape (rank,). TensorFlow's `tf.compat.v1.SparseTensorValue` is taken
+    as well.
+    """
+
+    indices: npt.ArrayLike
+    values: npt.ArrayLike
+    dense_shape: npt.ArrayLike
+
+
+class RaggedTensorValue(NamedTuple):
+    """A ragged tensor, as functions take and return it.
+
+    Row `i` is `values[row_splits[i]:row_splits[i + 1]]`. `values`: an array, or another
+    `RaggedTensorValue` where rows hold rows of different lengths themselves. `row_splits`: int64
+    (or int32, if the function was saved so), from 0 to the number of values.
+    """
+
+    values: npt.ArrayLike | RaggedTensorValue
+    row_splits: npt.ArrayLike
 
 
 class Fingerprint(NamedTuple):

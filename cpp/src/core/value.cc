@@ -258,9 +258,7 @@ const TensorSpec& Value::tensor_spec() const {
   return Get<savedmodel::TensorSpec>("TensorSpec");
 }
 
-const TypeSpec& Value::type_spec() const {
-  return Get<savedmodel::TypeSpec>("TypeSpec");
-}
+const TypeSpec& Value::type_spec() const { return Get<savedmodel::TypeSpec>("TypeSpec"); }
 
 const Value::Elements& Value::elements() const {
   if (const auto* tuple = std::get_if<TupleData>(&data_)) return tuple->elements;

@@ -1,5 +1,7 @@
 #include "inspect/structured_value.h"
 
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -32,8 +34,11 @@ class Reader {
  public:
   explicit Reader(const std::string& context) : context_(context) {}
 
-  Value Read(const tf::StructuredValue& proto) {
-    const DepthGuard guard(this);
+  // `depth`: how many values this one lies in.
+  Value Read(const tf::StructuredValue& proto, int depth = 0) const {
+    if (depth >= Value::kMaxDepth) {
+      Fail("values nested deeper than " + std::to_string(Value::kMaxDepth));
+    }
     switch (proto.kind_case()) {
       case tf::StructuredValue::kNoneValue: return Value();
       case tf::StructuredValue::kFloat64Value: return proto.float64_value();
@@ -50,23 +55,23 @@ class Reader {
       case tf::StructuredValue::kBoundedTensorSpecValue:
         return ReadSpec(proto.bounded_tensor_spec_value());
       case tf::StructuredValue::kTypeSpecValue:
-        return ReadTypeSpec(proto.type_spec_value());
+        return ReadTypeSpec(proto.type_spec_value(), depth);
       case tf::StructuredValue::kListValue:
-        return Value::List(ReadElements(proto.list_value().values()));
+        return Value::List(ReadElements(proto.list_value().values(), depth));
       case tf::StructuredValue::kTupleValue:
-        return Value::Tuple(ReadElements(proto.tuple_value().values()));
+        return Value::Tuple(ReadElements(proto.tuple_value().values(), depth));
       case tf::StructuredValue::kDictValue: {
         std::map<std::string, const tf::StructuredValue*> sorted;
-        for (const auto& [key, value] : proto.dict_value().fields())
-          sorted[key] = &value;
+        for (const auto& [key, value] : proto.dict_value().fields()) sorted[key] = &value;
         Value::Items items;
-        for (const auto& [key, value] : sorted) items.emplace_back(key, Read(*value));
+        for (const auto& [key, value] : sorted)
+          items.emplace_back(key, Read(*value, depth + 1));
         return Value::Dict(std::move(items));
       }
       case tf::StructuredValue::kNamedTupleValue: {
         Value::Items fields;
         for (const tf::PairValue& pair : proto.named_tuple_value().values()) {
-          fields.emplace_back(pair.key(), Read(pair.value()));
+          fields.emplace_back(pair.key(), Read(pair.value(), depth + 1));
         }
         return Value::NamedTuple(proto.named_tuple_value().name(), std::move(fields));
       }
@@ -78,28 +83,16 @@ class Reader {
   }
 
  private:
-  struct DepthGuard {
-    explicit DepthGuard(Reader* reader) : reader(reader) {
-      if (++reader->depth_ > Value::kMaxDepth) {
-        reader->Fail("values nested deeper than " + std::to_string(Value::kMaxDepth));
-      }
-    }
-    DepthGuard(const DepthGuard&) = delete;
-    DepthGuard& operator=(const DepthGuard&) = delete;
-    ~DepthGuard() { --reader->depth_; }
-    Reader* reader;
-  };
-
   [[noreturn]] void Fail(const std::string& what) const {
-    throw Error(ErrorCode::kInvalidArgument,
-                context_ + ": the SavedModel holds " + what);
+    throw Error(ErrorCode::kInvalidArgument, context_ + ": the SavedModel holds " + what);
   }
 
   template <typename Protos>
-  Value::Elements ReadElements(const Protos& protos) {
+  Value::Elements ReadElements(const Protos& protos, int depth) const {
     Value::Elements elements;
     elements.reserve(static_cast<std::size_t>(protos.size()));
-    for (const tf::StructuredValue& proto : protos) elements.push_back(Read(proto));
+    for (const tf::StructuredValue& proto : protos)
+      elements.push_back(Read(proto, depth + 1));
     return elements;
   }
 
@@ -135,14 +128,14 @@ class Reader {
     return TensorAccess::Wrap(std::move(tensor));
   }
 
-  Value ReadTypeSpec(const tf::TypeSpecProto& proto) {
+  Value ReadTypeSpec(const tf::TypeSpecProto& proto, int depth) const {
     TypeSpec spec;
     spec.class_name = proto.type_spec_class_name();
-    const Value state = Read(proto.type_state());
+    const Value state = Read(proto.type_state(), depth + 1);
     const std::string state_text = state.ToString();
-    spec.text = spec.class_name + (state.kind() == Value::Kind::kTuple
-                                       ? state_text
-                                       : "(" + state_text + ")");
+    spec.text =
+        spec.class_name +
+        (state.kind() == Value::Kind::kTuple ? state_text : "(" + state_text + ")");
     if (ReadKnownTypeSpec(proto, &spec)) return spec;
     if (proto.num_flat_components() < 0 || proto.num_flat_components() > kMaxComponents) {
       Fail("a " + spec.class_name + " of " + std::to_string(proto.num_flat_components()) +
@@ -165,9 +158,9 @@ class Reader {
     const auto unknown = PartialShape::kUnknownDim;
     switch (proto.type_spec_class()) {
       case tf::TypeSpecProto::SPARSE_TENSOR_SPEC: {
-        const std::int64_t rank =
-            shape.unknown_rank() ? unknown
-                                 : static_cast<std::int64_t>(shape.dims().size());
+        const std::int64_t rank = shape.unknown_rank()
+                                      ? unknown
+                                      : static_cast<std::int64_t>(shape.dims().size());
         spec->components = {
             {"", DataType::kInt64, PartialShape({unknown, rank})},
             {"", dtype, PartialShape({unknown})},
@@ -194,12 +187,12 @@ class Reader {
         if (ragged_rank > 0 && !shape.unknown_rank()) {
           rows = shape.dims()[0];
           Shape dims{unknown};
-          dims.insert(dims.end(),
-                      shape.dims().begin() +
-                          std::min<std::ptrdiff_t>(
-                              ragged_rank + 1,
-                              static_cast<std::ptrdiff_t>(shape.dims().size())),
-                      shape.dims().end());
+          dims.insert(
+              dims.end(),
+              shape.dims().begin() +
+                  std::min<std::ptrdiff_t>(
+                      ragged_rank + 1, static_cast<std::ptrdiff_t>(shape.dims().size())),
+              shape.dims().end());
           flat = PartialShape(std::move(dims));
         }
         spec->components.push_back({"", dtype, flat});
@@ -223,7 +216,6 @@ class Reader {
   }
 
   const std::string& context_;
-  int depth_ = 0;
 };
 
 }  // namespace
