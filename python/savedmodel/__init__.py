@@ -36,12 +36,22 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+from savedmodel.specs import (
+    CopyStats,
+    Fingerprint,
+    LoadPhase,
+    LoadReport,
+    RaggedTensorValue,
+    SparseTensorValue,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from savedmodel._native import (
         BoundCall,
+        ConcreteFunction,
         DeviceAttributes,
+        Function,
         RunMetadata,
         RunOptions,
         SavedModelBundle,
@@ -50,18 +60,22 @@ if TYPE_CHECKING:
         SessionOptions,
         Signature,
         SignatureDef,
+        Variable,
         aligned_allocator,
         aligned_empty,
         contains_saved_model,
         load_saved_model,
     )
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
+    from savedmodel.object_graph import Asset, TrackableObject
 
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "Asset",
     "BoundCall",
     "CancelledError",
+    "ConcreteFunction",
     "CopyStats",
     "DataLossError",
     "DeadlineExceededError",
@@ -69,13 +83,16 @@ __all__ = [
     "ErrorCode",
     "FailedPreconditionError",
     "Fingerprint",
+    "Function",
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
+    "LoadReport",
     "Model",
     "NotFoundError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RaggedTensorValue",
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
@@ -87,12 +104,15 @@ __all__ = [
     "Signature",
     "SignatureDef",
     "Signatures",
+    "SparseTensorValue",
     "TensorSpec",
+    "TrackableObject",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
     "UnknownSignatureError",
+    "Variable",
     "__version__",
     "aligned_allocator",
     "aligned_empty",
@@ -105,17 +125,23 @@ __all__ = [
     "set_log_level",
 ]
 
-# Names that are not here yet come from one of two modules, both of which load TensorFlow's
-# library: these from `model`, the others from `_native`.
-_IN_MODEL = frozenset({"Model", "Signatures", "copy_stats", "load", "set_log_level"})
+# Names that are not here yet come from modules that load TensorFlow's library: these, and the
+# others from `_native`.
+_MODULES = {
+    "Asset": "savedmodel.object_graph",
+    "Model": "savedmodel.model",
+    "Signatures": "savedmodel.model",
+    "TrackableObject": "savedmodel.object_graph",
+    "copy_stats": "savedmodel.model",
+    "load": "savedmodel.model",
+    "set_log_level": "savedmodel.model",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
-    module = importlib.import_module(
-        "savedmodel.model" if name in _IN_MODEL else "savedmodel._native"
-    )
+    module = importlib.import_module(_MODULES.get(name, "savedmodel._native"))
     value = getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value
