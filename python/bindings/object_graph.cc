@@ -1,7 +1,9 @@
 #include "savedmodel/object_graph.h"
 
+#include <pybind11/native_enum.h>
 #include <pybind11/stl.h>
 
+#include "annotations.h"
 #include "array_in.h"
 #include "array_out.h"
 #include "convert.h"
@@ -44,13 +46,17 @@ py::object Call(const Callee& callee, const py::args& args, const py::kwargs& kw
   return FromValue(result);
 }
 
-}  // namespace
+py::object Spec(const Variable& variable, const char* field) {
+  return ToTensorSpec("", {"", variable.dtype(), variable.shape()}).attr(field);
+}
 
 Tensor ToVariableTensor(const Variable& variable, const py::object& value) {
   const std::string owner = "variable";
   return ToTensor(value.ptr(), {variable.name(), variable.dtype(), variable.shape()},
                   Place{owner, "value", variable.name()}, CopyMode::kIfNeeded);
 }
+
+}  // namespace
 
 void RegisterObjectGraph(py::module_& m) {
   py::class_<Variable>(m, "Variable", py::release_gil_before_calling_cpp_dtor(),
@@ -61,15 +67,9 @@ if they are the same variable.)")
       .def_property_readonly("name", &Variable::name,
                              "As TensorFlow names it (\"dense/kernel:0\"); may repeat.")
       .def_property_readonly("dtype",
-                             [](const Variable& self) {
-                               return ToTensorSpec("", {"", self.dtype(), self.shape()})
-                                   .attr("dtype");
-                             })
+                             [](const Variable& self) { return Spec(self, "dtype"); })
       .def_property_readonly("shape",
-                             [](const Variable& self) {
-                               return ToTensorSpec("", {"", self.dtype(), self.shape()})
-                                   .attr("shape");
-                             })
+                             [](const Variable& self) { return Spec(self, "shape"); })
       .def_property_readonly("trainable", &Variable::trainable)
       .def_property_readonly("device", &Variable::device,
                              "\"/job:localhost/replica:0/task:0/device:CPU:0\"")

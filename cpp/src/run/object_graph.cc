@@ -11,7 +11,7 @@
 #include "savedmodel/error.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/core/protobuf/saved_object_graph.pb.h"
-#include "tensorflow/core/protobuf/variable.pb.h"
+#include "tensorflow/core/framework/variable.pb.h"
 
 namespace savedmodel {
 
