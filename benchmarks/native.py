@@ -14,12 +14,11 @@ BUILD = ROOT / "build" / "benchmarks"
 
 def build(target: str, output: str) -> Path:
     """The path of that target's `output`, built anew if its source is newer."""
-    beside_python = str(Path(sys.executable).parent)
-    cmake = shutil.which("cmake") or shutil.which("cmake", path=beside_python)
+    cmake = find_program("cmake")
     if cmake is None:
         sys.exit("the C++ half of this benchmark needs cmake: pip install cmake ninja")
     if not (BUILD / "CMakeCache.txt").exists():
-        ninja = shutil.which("ninja") or shutil.which("ninja", path=beside_python)
+        ninja = find_program("ninja")
         generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
         _run(
             [
@@ -32,6 +31,11 @@ def build(target: str, output: str) -> Path:
         )
     _run([cmake, "--build", str(BUILD), "--target", target])
     return BUILD / "benchmarks" / output
+
+
+def find_program(name: str) -> str | None:
+    """Its path: beside this Python, or else where the shell would find it."""
+    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
 
 
 def _run(command: list[str]) -> None:

@@ -172,7 +172,9 @@ def measure_inspection(
     """What it takes to print all that there is to know about the largest of the models."""
     model = max(models, key=lambda name: _size(folder / name))
     path = str(folder / model)
-    show = str(Path(sys.executable).with_name("saved_model_cli"))
+    show = native.find_program("saved_model_cli")
+    if show is None:
+        sys.exit("saved_model_cli, which comes with TensorFlow's wheel, is not on the path")
     ours, theirs = "savedmodel.inspect", "saved_model_cli show --all"
     inspect = f"import savedmodel; print(savedmodel.inspect({path!r}))"
     commands: dict[str, Command] = {

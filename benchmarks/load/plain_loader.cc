@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -53,9 +52,11 @@ void Run(const std::vector<std::string>& arguments) {
     shape.AddDim(std::stoll(arguments[i]));
   }
   tf::Tensor input(tf::DT_FLOAT, shape);
-  std::ifstream(arguments[2], std::ios::binary)
-      .read(static_cast<char*>(input.data()),
-            static_cast<std::streamsize>(input.TotalBytes()));
+  if (!std::ifstream(arguments[2], std::ios::binary)
+           .read(static_cast<char*>(input.data()),
+                 static_cast<std::streamsize>(input.TotalBytes()))) {
+    throw std::runtime_error(arguments[2] + ": not enough elements");
+  }
 
   const double start = Now();
   if (dlopen(arguments[0].c_str(), RTLD_LAZY | RTLD_LOCAL) == nullptr) {
