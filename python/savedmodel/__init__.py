@@ -36,7 +36,7 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, LoadReport, TensorSpec
 
 if TYPE_CHECKING:
     from savedmodel._native import (
@@ -72,6 +72,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
+    "LoadReport",
     "Model",
     "NotFoundError",
     "OutOfRangeError",

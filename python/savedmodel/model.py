@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from savedmodel import _native
 from savedmodel.errors import InvalidArgumentError, UnknownSignatureError
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase
+from savedmodel.specs import CopyStats, Fingerprint, LoadReport
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,12 +68,17 @@ class Model:
         session_options: SessionOptionsLike = None,
         run_options: RunOptionsLike = None,
         version: int | None = None,
+        signatures: Iterable[str] | str | None = None,
+        warmup: bool = False,
     ) -> None:
         """See `savedmodel.load`."""
         if tags is not None and not isinstance(tags, str):
             tags = sorted(tags)
+        if signatures is not None and not isinstance(signatures, str):
+            signatures = sorted(signatures)
+        self._chosen_signatures = signatures
         self._native = _native.NativeModel(
-            os.fspath(path), tags, session_options, run_options, version
+            os.fspath(path), tags, session_options, run_options, version, signatures, warmup
         )
         self._signatures = Signatures(self._native)
 
@@ -114,12 +119,8 @@ class Model:
         return self.session.list_devices()
 
     @property
-    def load_report(self) -> dict[str, LoadPhase]:
-        """Phase -> seconds and bytes read from disk.
-
-        "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
-        "create": the session. "restore": the variables. "init": the tables.
-        """
+    def load_report(self) -> LoadReport:
+        """Seconds and bytes read from disk by phase, and what was repaired and left unread."""
         return self._native.load_report
 
     @property
@@ -199,6 +200,7 @@ class Model:
             native.session_options,
             native.run_options,
             self.fingerprint,
+            self._chosen_signatures,
         )
 
 
@@ -208,10 +210,11 @@ def _unpickle(
     session_options: _native.SessionOptions,
     run_options: _native.RunOptions,
     fingerprint: Fingerprint | None,
+    signatures: Iterable[str] | str | None,
 ) -> Model:
     from savedmodel.errors import FailedPreconditionError
 
-    model = Model(path, tags, session_options, run_options)
+    model = Model(path, tags, session_options, run_options, signatures=signatures)
     if model.fingerprint != fingerprint:
         model.close()
         raise FailedPreconditionError(
@@ -227,6 +230,8 @@ def load(
     session_options: SessionOptionsLike = None,
     run_options: RunOptionsLike = None,
     version: int | None = None,
+    signatures: Iterable[str] | str | None = None,
+    warmup: bool = False,
 ) -> Model:
     """Loads a SavedModel.
 
@@ -240,14 +245,21 @@ def load(
         run_options: RunOptions (or as above), used while loading and as the default of every
             call.
         version: the number of a version to load in place of the highest.
+        signatures: restricts the model to these: nothing else is restored or compiled until a
+            function, a variable or a tensor of the graph is asked for. None: all signatures, and
+            the variables of all functions.
+        warmup: whether to replay the calls of `assets.extra/tf_serving_warmup_requests` before
+            returning, as TensorFlow Serving does: at most 1000 records of predict, classify,
+            regress and multi-inference logs. It is no error if the SavedModel has no such file;
+            a call that fails is. Unpickling a model replays nothing.
 
     Raises:
         NotFoundError: no such directory, version or tag set, or files of the model are missing.
-        DataLossError: `saved_model.pb` or a variables file cannot be parsed.
+        DataLossError: `saved_model.pb`, a variables file or the warmup file cannot be parsed.
         InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
         SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
     """
-    return Model(path, tags, session_options, run_options, version)
+    return Model(path, tags, session_options, run_options, version, signatures, warmup)
 
 
 def copy_stats() -> CopyStats:

@@ -19,7 +19,8 @@ MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
 
 
-def _generate(script: str, folder: Path) -> Path:
+def generate_models(script: str, folder: Path) -> Path:
+    """Runs a script of tests/models, with TensorFlow in a process of its own."""
     subprocess.run(
         [sys.executable, str(MODELS / script), str(folder)],
         check=True,
@@ -36,13 +37,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     SAVEDMODEL_TEST_MODELS names one that is there already.
     """
     ready = os.environ.get("SAVEDMODEL_TEST_MODELS")
-    return Path(ready) if ready else _generate("generate.py", tmp_path_factory.mktemp("models"))
+    return (
+        Path(ready) if ready else generate_models("generate.py", tmp_path_factory.mktemp("models"))
+    )
 
 
 @pytest.fixture(scope="session")
 def broken_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the models of tests/models/broken.py."""
-    return _generate("broken.py", tmp_path_factory.mktemp("broken"))
+    return generate_models("broken.py", tmp_path_factory.mktemp("broken"))
 
 
 @pytest.fixture

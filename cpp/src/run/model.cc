@@ -5,6 +5,7 @@
 #include "core/nearest.h"
 #include "load/load_saved_model.h"
 #include "run/signature_state.h"
+#include "run/warmup.h"
 #include "savedmodel/error.h"
 
 namespace savedmodel {
@@ -16,15 +17,15 @@ struct Model::State {
 
 Model Model::Load(const std::string& path, const LoadOptions& options) {
   const std::string export_dir = ResolveExportDir(path, options.version);
-  State state{BundleAccess::Load(options.session_options, options.run_options, export_dir,
-                                 options.tags),
-              {}};
+  State state{BundleAccess::LoadModel(export_dir, options), {}};
   for (const auto& [name, definition] : state.bundle.signature_def()) {
     state.signatures.emplace(
         name, std::make_shared<SignatureState>(name, definition, export_dir,
                                                state.bundle.session()));
   }
-  return Model(std::make_shared<const State>(std::move(state)));
+  Model model(std::make_shared<const State>(std::move(state)));
+  if (options.warmup) Warmup(model);
+  return model;
 }
 
 Signature Model::signature(const std::string& name) const {
@@ -32,8 +33,7 @@ Signature Model::signature(const std::string& name) const {
   if (found == state_->signatures.end()) {
     const auto names = signature_names();
     throw Error(ErrorCode::kInvalidArgument,
-                "model '" + bundle().export_dir() + "' has no signature '" + name + "'" +
-                    DidYouMean(name, names) + " Signatures: " + QuotedList(names));
+                UnknownSignature("model '" + bundle().export_dir() + "'", name, names));
   }
   return Signature(found->second);
 }
