@@ -23,7 +23,7 @@ bool IsRefVariable(const tf::NodeDef& node) {
 }
 
 bool IsTable(const tf::NodeDef& node) {
-  return node.input_size() == 0 && node.op().find("HashTable") != std::string::npos;
+  return node.op().find("HashTable") != std::string::npos;
 }
 
 bool IsResource(const tf::NodeDef& node) {

@@ -34,8 +34,8 @@ namespace savedmodel {
 // ("repaired"). Thread-safe.
 class ModelGraph {
  public:
-  // All must outlive it. `session` holds no graph yet. `asset_feeds`: the tensors that
-  // take the assets' paths while the init op runs.
+  // `meta_graph`, `graph` and `session`, which holds no graph yet, must outlive it.
+  // `asset_feeds`: the tensors that take the assets' paths while the init op runs.
   ModelGraph(std::string export_dir, const tensorflow::MetaGraphDef& meta_graph,
              GraphIndex* graph, tensorflow::Session* session,
              const tensorflow::ConfigProto& config,
@@ -105,7 +105,7 @@ class ModelGraph {
   GraphIndex& graph_;
   tensorflow::Session& session_;
   const std::string config_proto_;
-  const tensorflow::RunOptions& run_options_;
+  const tensorflow::RunOptions run_options_;
   const std::vector<std::pair<std::string, tensorflow::Tensor>> asset_feeds_;
   tensorflow::ResourceMgr* resources_ = nullptr;  // of the one device, if it is one
 
