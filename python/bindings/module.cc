@@ -18,5 +18,6 @@ PYBIND11_MODULE(_core, m) {
   savedmodel::python::RegisterSession(m);
   savedmodel::python::RegisterSignature(m);
   savedmodel::python::RegisterSavedModel(m);
+  savedmodel::python::RegisterInspect(m);
   savedmodel::python::RegisterModel(m);
 }

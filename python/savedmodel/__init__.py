@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         contains_saved_model,
         load_saved_model,
     )
+    from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "ErrorCode",
     "FailedPreconditionError",
     "Fingerprint",
+    "Inspection",
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
@@ -100,22 +102,25 @@ __all__ = [
     "copy_stats",
     "get_cmake_dir",
     "get_include_dir",
+    "inspect",
     "load",
     "load_saved_model",
     "set_log_level",
 ]
 
-# Names that are not here yet come from one of two modules, both of which load TensorFlow's
-# library: these from `model`, the others from `_native`.
-_IN_MODEL = frozenset({"Model", "Signatures", "copy_stats", "load", "set_log_level"})
+# Names that are not here yet, all of which need TensorFlow's library, come from these modules
+# or else from `_native`.
+_MODULES = {
+    "savedmodel.inspection": ("Inspection", "inspect"),
+    "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
-    module = importlib.import_module(
-        "savedmodel.model" if name in _IN_MODEL else "savedmodel._native"
-    )
+    module = importlib.import_module(_MODULE_OF.get(name, "savedmodel._native"))
     value = getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value

@@ -132,6 +132,7 @@ from savedmodel._core import (  # noqa: E402
     aligned_empty,
     contains_saved_model,
     copy_counts,
+    inspect,
     load_saved_model,
     set_log_level,
 )
@@ -155,6 +156,7 @@ __all__ = [
     "aligned_empty",
     "contains_saved_model",
     "copy_counts",
+    "inspect",
     "load_saved_model",
     "set_log_level",
 ]
