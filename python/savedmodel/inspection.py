@@ -54,7 +54,7 @@ class VariableInfo(NamedTuple):
 
 
 class CollectionInfo(NamedTuple):
-    """A collection of a TF1 graph: its kind of list, its length, and the names if it holds nodes."""
+    """A collection of a TF1 graph: its kind of list, its length, the names if it holds nodes."""
 
     kind: str
     size: int
@@ -115,8 +115,10 @@ class MetaGraphInfo(NamedTuple):
             yield f"  signature '{name}' ({signature.method_name})"
             for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
                 for key, spec in specs.items():
+                    # NumPy's dtype of strings says no more than that they are objects.
+                    dtype = "string" if spec.dtype == object else spec.dtype or "resource"
                     shape = "of unknown rank" if spec.shape is None else spec.shape
-                    yield f"    {kind} '{key}': {spec.dtype} {shape}, {spec.name}"
+                    yield f"    {kind} '{key}': {dtype} {shape}, {spec.name}"
         for path, traces in self.functions.items():
             yield f"  function '{path}'"
             for trace in traces:

@@ -182,6 +182,12 @@ class MetaGraphReader {
     const tf::SavedObjectGraph& graph = proto_.object_graph_def();
     const ObjectPaths paths(graph, context_);
     info_.num_objects = ToSize(graph.nodes_size());
+    // A tf.function's traces are its children, too.
+    std::unordered_set<int> traces;
+    for (const tf::SavedObject& object : graph.nodes()) {
+      if (!object.has_function()) continue;
+      for (const auto& child : object.children()) traces.insert(child.node_id());
+    }
     for (int id = 0; id < graph.nodes_size(); ++id) {
       const tf::SavedObject& object = graph.nodes(id);
       switch (object.kind_case()) {
@@ -193,6 +199,7 @@ class MetaGraphReader {
           break;
         }
         case tf::SavedObject::kBareConcreteFunction: {
+          if (traces.count(id) != 0) break;
           FunctionInfo& function = info_.functions.emplace_back();
           function.path = paths[id];
           function.concrete_functions.push_back(
