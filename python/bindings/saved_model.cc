@@ -96,8 +96,7 @@ session_options, run_options: None for the defaults. tags: an iterable of str.
       "contains_saved_model",
       [](const py::object& path) { return ContainsSavedModel(ToPath(path)); },
       py::arg("path"),
-      "True if the directory holds a saved_model.pb or saved_model.pbtxt. Loads "
-      "nothing.");
+      "True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing.");
 
   m.def(
       "set_log_level", [](int level) { SetLogLevel(static_cast<LogLevel>(level)); },

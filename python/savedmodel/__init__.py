@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         contains_saved_model,
         load_saved_model,
     )
+    from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
     from savedmodel.object_graph import Asset, TrackableObject
 
@@ -84,6 +85,7 @@ __all__ = [
     "FailedPreconditionError",
     "Fingerprint",
     "Function",
+    "Inspection",
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
@@ -120,28 +122,26 @@ __all__ = [
     "copy_stats",
     "get_cmake_dir",
     "get_include_dir",
+    "inspect",
     "load",
     "load_saved_model",
     "set_log_level",
 ]
 
-# Names that are not here yet come from modules that load TensorFlow's library: these, and the
-# others from `_native`.
+# Names that are not here yet, all of which need TensorFlow's library, come from these modules
+# or else from `_native`.
 _MODULES = {
-    "Asset": "savedmodel.object_graph",
-    "Model": "savedmodel.model",
-    "Signatures": "savedmodel.model",
-    "TrackableObject": "savedmodel.object_graph",
-    "copy_stats": "savedmodel.model",
-    "load": "savedmodel.model",
-    "set_log_level": "savedmodel.model",
+    "savedmodel.inspection": ("Inspection", "inspect"),
+    "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
+    "savedmodel.object_graph": ("Asset", "TrackableObject"),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
-    module = importlib.import_module(_MODULES.get(name, "savedmodel._native"))
+    module = importlib.import_module(_MODULE_OF.get(name, "savedmodel._native"))
     value = getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value

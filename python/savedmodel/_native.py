@@ -136,6 +136,7 @@ from savedmodel._core import (  # noqa: E402
     aligned_empty,
     contains_saved_model,
     copy_counts,
+    inspect,
     load_saved_model,
     set_log_level,
 )
@@ -163,6 +164,7 @@ __all__ = [
     "aligned_empty",
     "contains_saved_model",
     "copy_counts",
+    "inspect",
     "load_saved_model",
     "set_log_level",
 ]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from savedmodel import _native
+from savedmodel import _native, archive
 from savedmodel.errors import InvalidArgumentError, UnknownSignatureError
 from savedmodel.object_graph import ObjectGraph
 from savedmodel.specs import CopyStats, Fingerprint, LoadReport
@@ -82,9 +82,12 @@ class Model:
         if signatures is not None and not isinstance(signatures, str):
             signatures = sorted(signatures)
         self._chosen_signatures = signatures
+        self._archive = archive.unpack(path)
+        folder = os.fspath(path) if self._archive is None else self._archive.folder
         self._native = _native.NativeModel(
-            os.fspath(path), tags, session_options, run_options, version, signatures, warmup
+            folder, tags, session_options, run_options, version, signatures, warmup
         )
+        self._version = version
         self._signatures = Signatures(self._native)
         self._objects = ObjectGraph(self._native)
 
@@ -95,7 +98,10 @@ class Model:
 
     @property
     def path(self) -> str:
-        """The SavedModel directory; with its version, where there was a choice."""
+        """The SavedModel directory; with its version, where there was a choice.
+
+        Of an archive, the temporary folder that it was unpacked into.
+        """
         return self._native.bundle.export_dir
 
     @property
@@ -230,6 +236,8 @@ class Model:
         Later calls raise FailedPreconditionError; arrays stay valid. May be repeated.
         """
         self._native.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def __enter__(self) -> Model:
         return self
@@ -248,12 +256,15 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         native = self._native
+        unpacked = self._archive
         return _unpickle, (
-            os.path.abspath(self.path),  # noqa: PTH100, a link stays a link
+            # A link stays a link.
+            os.path.abspath(self.path) if unpacked is None else unpacked.path,  # noqa: PTH100
             sorted(self.tags),
             native.session_options,
             native.run_options,
             self.fingerprint,
+            None if unpacked is None else self._version,
             self._chosen_signatures,
         )
 
@@ -264,11 +275,12 @@ def _unpickle(
     session_options: _native.SessionOptions,
     run_options: _native.RunOptions,
     fingerprint: Fingerprint | None,
+    version: int | None,
     signatures: Iterable[str] | str | None,
 ) -> Model:
     from savedmodel.errors import FailedPreconditionError
 
-    model = Model(path, tags, session_options, run_options, signatures=signatures)
+    model = Model(path, tags, session_options, run_options, version, signatures)
     if model.fingerprint != fingerprint:
         model.close()
         raise FailedPreconditionError(
@@ -291,7 +303,8 @@ def load(
 
     Args:
         path: a SavedModel directory, or a directory of numbered versions (the highest is
-            loaded).
+            loaded), or a file:// URL of one; or an archive of one (.zip, .tar, .tar.gz, .tar.bz2,
+            .tar.xz), which is unpacked into a temporary folder until the model is closed.
         tags: exactly the tags of one MetaGraph. None: {"serve"} if there is one, else the only
             MetaGraph, else an error that lists the tag sets.
         session_options: SessionOptions, serialized bytes of a ConfigProto, or any object with
