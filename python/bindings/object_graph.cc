@@ -19,8 +19,8 @@ namespace {
 namespace py = pybind11;
 
 // The arguments of a Python call. Requires GIL.
-std::pair<Value::Elements, Value::Items> ToArguments(const py::args& args,
-                                                     const py::kwargs& kwargs,
+std::pair<Value::Elements, Value::Items> ToArguments(const py::tuple& args,
+                                                     const py::dict& kwargs,
                                                      const std::string& owner) {
   std::pair<Value::Elements, Value::Items> arguments;
   for (std::size_t i = 0; i < args.size(); ++i)
@@ -54,6 +54,27 @@ Tensor ToVariableTensor(const Variable& variable, const py::object& value) {
   const std::string owner = "variable";
   return ToTensor(value.ptr(), {variable.name(), variable.dtype(), variable.shape()},
                   Place{owner, "value", variable.name()}, CopyMode::kIfNeeded);
+}
+
+template <typename Callee>
+ArrayList RunGradients(const Callee& function, const py::sequence& inputs,
+                       const std::vector<Variable>& variables,
+                       const py::object& output_gradients, const py::dict& kwargs) {
+  DrainReleases();
+  const std::string owner = "gradients of function '" + function.name() + "'";
+  auto [positional, named] =
+      ToArguments(py::tuple(inputs), kwargs, owner);
+  const Value upstream = ToValue(output_gradients, owner, "output_gradients");
+  std::vector<Tensor> gradients;
+  {
+    const GilRelease released;
+    gradients =
+        Gradients(function, std::move(positional), std::move(named), variables, upstream);
+  }
+  DrainReleases();
+  ArrayList arrays;
+  for (Tensor& gradient : gradients) arrays.append(ToArray(std::move(gradient)));
+  return arrays;
 }
 
 }  // namespace
@@ -134,6 +155,9 @@ saved structure with arrays in it.)")
                                return FromValue(self.structured_outputs());
                              })
       .def("__call__", &Call<ConcreteFunction>)
+      .def("gradients", &RunGradients<ConcreteFunction>, py::arg("inputs"),
+           py::arg("variables"), py::arg("output_gradients"), py::arg("kwargs"),
+           "See savedmodel.gradients.")
       .def("__repr__", [](const ConcreteFunction& self) {
         return "<savedmodel.ConcreteFunction '" + self.name() + "' " +
                self.structured_input_signature().ToString() + ">";
@@ -150,6 +174,8 @@ arguments.)")
                              "Where it lies in the object graph: \"layers.0.call\".")
       .def_property_readonly("concrete_functions", &Function::concrete_functions)
       .def("__call__", &Call<Function>)
+      .def("gradients", &RunGradients<Function>, py::arg("inputs"), py::arg("variables"),
+           py::arg("output_gradients"), py::arg("kwargs"), "See savedmodel.gradients.")
       .def("__repr__", [](const Function& self) {
         return "<savedmodel.Function " + self.ToString() + ">";
       });

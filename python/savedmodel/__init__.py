@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     )
     from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
-    from savedmodel.object_graph import Asset, TrackableObject
+    from savedmodel.object_graph import Asset, TrackableObject, gradients
 
 __all__ = [
     "AbortedError",
@@ -122,6 +122,7 @@ __all__ = [
     "copy_stats",
     "get_cmake_dir",
     "get_include_dir",
+    "gradients",
     "inspect",
     "load",
     "load_saved_model",
@@ -133,7 +134,7 @@ __all__ = [
 _MODULES = {
     "savedmodel.inspection": ("Inspection", "inspect"),
     "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
-    "savedmodel.object_graph": ("Asset", "TrackableObject"),
+    "savedmodel.object_graph": ("Asset", "TrackableObject", "gradients"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

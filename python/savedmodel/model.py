@@ -89,7 +89,7 @@ class Model:
         )
         self._version = version
         self._signatures = Signatures(self._native)
-        self._objects = ObjectGraph(self._native)
+        self._objects = ObjectGraph(self, self._native)
 
     @property
     def signatures(self) -> Signatures:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from savedmodel import _native
 from savedmodel.errors import DataLossError
 
-__all__ = ["Asset", "ObjectGraph", "TrackableObject"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from savedmodel.model import Model
+
+__all__ = ["Asset", "ObjectGraph", "TrackableObject", "gradients"]
 
 # No list of trackable objects is longer; a SavedModel that says so is broken.
 _MAX_LIST = 1_000_000
@@ -75,10 +81,11 @@ class _CallableObject(TrackableObject):
 
 
 class ObjectGraph:
-    """Makes Python objects of native ones, each once."""
+    """Makes Python objects of native ones, each once. The root is the model."""
 
-    def __init__(self, native: _native.NativeModel) -> None:
+    def __init__(self, model: Model, native: _native.NativeModel) -> None:
         self._made: dict[int, Any] = {}
+        self._model = weakref.ref(model)  # which holds this
         self.root: TrackableObject = self._object(native.root())
 
     def _object(self, native: _native.Object) -> TrackableObject:
@@ -88,7 +95,7 @@ class ObjectGraph:
     def wrap(self, native: _native.Object) -> Any:
         """The Python object for a node of the graph."""
         if native.id == 0:
-            return self.root
+            return self._model() or self.root
         if native.id not in self._made:
             self._make(native)
         return self._made[native.id]
@@ -130,3 +137,39 @@ class ObjectGraph:
             elements += [None] * (index + 1 - len(elements))
             elements[index] = self.wrap(child)
         return elements
+
+
+def gradients(
+    function: _native.Function | _native.ConcreteFunction | TrackableObject | Model,
+    inputs: Sequence[Any],
+    variables: Sequence[_native.Variable],
+    output_gradients: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> list[npt.NDArray[Any]]:
+    """Differentiates a function with respect to variables: one array for each, of its shape.
+
+    TensorFlow's own C++ symbolic gradients do it; saved custom gradients are used.
+
+    Args:
+        function: a function of the model, or an object (or model) with a `__call__`.
+        inputs: the positional arguments of the call that is differentiated.
+        variables: of the same model, of a floating-point or complex dtype.
+        output_gradients: the gradient with respect to each output, of its shape, in the
+            structure that the function returns; None for ones, so that without any the result
+            is the gradient of the outputs' sum.
+        kwargs: the keyword arguments of the call.
+
+    A variable that the outputs do not depend on has zeros. What the function assigns is not
+    assigned.
+
+    Raises:
+        UnimplementedError: an op on the way has no gradient in C++; it is named.
+        ValueError, TypeError: arguments, variables or gradients that do not fit.
+    """
+    if not isinstance(function, _native.Function | _native.ConcreteFunction):
+        if not callable(function) or not hasattr(function, "__getitem__"):
+            raise TypeError(
+                f"function: expected a function of a model, got a {type(function).__name__}"
+            )
+        return gradients(function["__call__"], inputs, variables, output_gradients, kwargs)
+    return function.gradients(inputs, list(variables), output_gradients, dict(kwargs or {}))

@@ -83,9 +83,9 @@ class LoadReport(dict[str, LoadPhase]):
     "create": the session. "restore": the variables. "init": the tables. "warmup": with
     `load(..., warmup=True)`.
 
-    `repairs`: the checkpoint keys of variables that signatures or functions read, that the
-    SavedModel's own restore op leaves without a value, and that were restored all the same (Keras
-    3 saves such models with `tf.saved_model.save`). `bytes_restored`: of the variables that were
+    `repairs`: the variables that signatures or functions read, that the SavedModel's own restore
+    op leaves without a value, and that were restored all the same (Keras 3 saves such models with
+    `tf.saved_model.save`); each as "name (key in the checkpoint)". `bytes_restored`: of the variables that were
     read. `bytes_saved`: of those in the checkpoint that were not, because nothing needs them.
     """
 

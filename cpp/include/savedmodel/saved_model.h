@@ -50,9 +50,9 @@ struct LoadPhase {
 // What loading did.
 struct LoadReport {
   std::vector<LoadPhase> phases;
-  // Checkpoint keys of the variables that the restore op leaves without a value although
-  // a signature or function reads them, and that were restored all the same (models that
-  // Keras 3 saves with tf.saved_model.save).
+  // The variables that the restore op leaves without a value although a signature or
+  // function reads them, and that were restored all the same (of models that Keras 3
+  // saves with tf.saved_model.save): "name (key in the checkpoint)".
   std::vector<std::string> repairs;
   // Bytes of the variables that were restored, and of those in the checkpoint that were
   // left there because nothing that was asked for needs them.

@@ -126,7 +126,7 @@ Checkpoint::Checkpoint(const std::string& export_dir)
       throw Error(ErrorCode::kDataLoss, where + ": an entry that cannot be parsed");
     }
     const std::uint64_t bytes = CheckEntry(entry, where);
-    total_bytes_ += bytes;
+    if (key != kObjectGraphKey) total_bytes_ += bytes;
     std::uint64_t& end = ends[entry.shard_id()];
     end = std::max(end, static_cast<std::uint64_t>(entry.offset()) + bytes);
     // Encoded slice keys begin with a NUL byte (tensor_slice_util's ordered code).

@@ -45,6 +45,7 @@ class Checkpoint {
   }
   // Bytes that reading it takes; 0 for a key that is not there.
   std::uint64_t BytesOf(const CheckpointTensor& tensor) const;
+  // Of all tensors, the object graph aside.
   std::uint64_t total_bytes() const { return total_bytes_; }
 
   // In the order of `tensors`; large ones in parallel. Throws NotFound for a key that is

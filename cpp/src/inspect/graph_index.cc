@@ -14,6 +14,21 @@ std::string_view NodeOf(std::string_view tensor) {
   return tensor.substr(0, tensor.find(':'));
 }
 
+std::string NodeName(std::string_view function) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string name;
+  for (const char c : function) {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+        c == '_') {
+      name += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      name += {'.', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return name;
+}
+
 const std::string& StringAttr(const tf::NodeDef& node, const char* name) {
   static const auto* empty = new std::string;
   const auto found = node.attr().find(name);

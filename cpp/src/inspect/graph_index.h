@@ -16,6 +16,10 @@ namespace savedmodel {
 // The node that an input, a fetch or a target names: "x:0", "x" and "^x" are all of "x".
 std::string_view NodeOf(std::string_view tensor);
 
+// A function's name as (part of) the name of a node, which may hold fewer characters
+// ("<lambda>"). Another name for each name.
+std::string NodeName(std::string_view function);
+
 // The string attribute of a node, or "". SavedModels leave out attributes that have their
 // default value.
 const std::string& StringAttr(const tensorflow::NodeDef& node, const char* name);

@@ -11,6 +11,7 @@
 #include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/protobuf/saved_object_graph.pb.h"
 
 namespace savedmodel {
 
@@ -340,7 +341,10 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
       if (key == keys.end() || !checkpoint_->Contains(key->second)) continue;
       wanted.push_back({node, {{key->second, ""}}});
       // Those that no graph node stood for are not in need of repair.
-      if (node->name().rfind("savedmodel/", 0) != 0) repairs_.push_back(key->second);
+      if (node->name().rfind("savedmodel/", 0) != 0) {
+        const tf::SavedObject& saved = meta_graph_.object_graph_def().nodes(object->second);
+        repairs_.push_back(saved.variable().name() + " (" + key->second + ")");
+      }
     } else {
       continue;
     }

@@ -80,7 +80,7 @@ std::vector<std::string> ConcreteFunctionState::Captures(
 Callable ConcreteFunctionState::Make() {
   const auto bundle = handle_->Acquire();
   const tf::FunctionDef& function = Definition(*bundle);
-  const std::string prefix = "savedmodel/function/" + signature().name();
+  const std::string prefix = "savedmodel/function/" + NodeName(signature().name());
   tf::NodeDef call;
   call.set_name(prefix + "/call");
   call.set_op("StatefulPartitionedCall");

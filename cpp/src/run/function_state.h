@@ -18,7 +18,9 @@ namespace savedmodel {
 // The callable of a gradient graph.
 struct GradientCallable {
   std::optional<Callable> callable;  // absent if no variable is connected
-  std::vector<TensorSpec> outputs;   // those that take an output gradient
+  // Flat outputs whose gradient is fed after the function's own inputs; their shapes are
+  // the last fetches.
+  std::vector<std::size_t> fed_outputs;
   // For each variable its place among the fetches; -1 if it is not connected.
   std::vector<int> fetches;
 };
@@ -38,15 +40,19 @@ class ConcreteFunctionState {
   Value Call(FunctionArguments arguments) {
     return Run(signature_.Match(std::move(arguments)));
   }
-  // By the nodes of the variables.
-  std::shared_ptr<const GradientCallable> Gradients(
-      const std::vector<std::string>& variables);
-
-  const std::shared_ptr<BundleHandle>& handle() const { return handle_; }
-  const std::string& description() const { return description_; }
+  std::vector<Tensor> MatchInputs(FunctionArguments arguments) const {
+    return signature_.Match(std::move(arguments));
+  }
+  // savedmodel::Gradients, on flat inputs.
+  std::vector<Tensor> Gradients(std::vector<Tensor> inputs,
+                                const std::vector<Variable>& variables,
+                                const Value& output_gradients);
 
  private:
   Callable Make();
+  // `fed`: for each flat output, whether its gradient is given.
+  std::shared_ptr<const GradientCallable> MakeGradients(
+      const std::vector<std::string>& variables, const std::vector<bool>& fed);
   // The graph's tensors for the function's last inputs.
   std::vector<std::string> Captures(const LoadedBundle& bundle,
                                     const tensorflow::FunctionDef& function) const;
@@ -59,7 +65,9 @@ class ConcreteFunctionState {
 
   std::mutex mutex_;  // of the two below
   std::optional<Callable> callable_;
-  std::map<std::vector<std::string>, std::shared_ptr<const GradientCallable>> gradients_;
+  std::map<std::pair<std::vector<std::string>, std::vector<bool>>,
+           std::shared_ptr<const GradientCallable>>
+      gradients_;
 };
 
 // A tf.function: the choice among its concrete functions.
@@ -91,6 +99,9 @@ struct FunctionAccess {
     return ConcreteFunction(std::move(state));
   }
   static FunctionState& Get(const Function& function) { return *function.state_; }
+  static ConcreteFunctionState& Get(const ConcreteFunction& function) {
+    return *function.state_;
+  }
 };
 
 struct VariableAccess {
