@@ -129,9 +129,7 @@ if they are the same variable.)")
       .def("__eq__", [](const Variable& self, const py::object& other) {
         return py::isinstance<Variable>(other) && self == other.cast<const Variable&>();
       })
-      .def("__hash__", [](const Variable& self) {
-        return py::hash(py::str(self.name()));
-      })
+      .def("__hash__", &Variable::hash)
       .def("__repr__", [](const py::object& self) {
         return py::str("<savedmodel.Variable {!r} shape={} dtype={}>")
             .format(self.attr("name"), self.attr("shape"), self.attr("dtype"));

@@ -188,12 +188,14 @@ class Model:
 
         Of a TF1 graph its collection, partitions one by one.
         """
-        return self._native.variables()
+        return [self._objects.unique(variable) for variable in self._native.variables()]
 
     @property
     def trainable_variables(self) -> list[_native.Variable]:
         """Those of `variables` that are trainable, or that the saved object says are."""
-        return self._native.trainable_variables()
+        return [
+            self._objects.unique(variable) for variable in self._native.trainable_variables()
+        ]
 
     @property
     def regularization_losses(self) -> list[_native.Function]:

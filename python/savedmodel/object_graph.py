@@ -85,6 +85,7 @@ class ObjectGraph:
 
     def __init__(self, model: Model, native: _native.NativeModel) -> None:
         self._made: dict[int, Any] = {}
+        self._variables: dict[_native.Variable, _native.Variable] = {}
         self._model = weakref.ref(model)  # which holds this
         self.root: TrackableObject = self._object(native.root())
 
@@ -99,6 +100,10 @@ class ObjectGraph:
         if native.id not in self._made:
             self._make(native)
         return self._made[native.id]
+
+    def unique(self, variable: _native.Variable) -> _native.Variable:
+        """The one Python object for a variable."""
+        return self._variables.setdefault(variable, variable)
 
     def _make(self, native: _native.Object) -> None:
         kind = _native.Object.Kind
@@ -119,7 +124,7 @@ class ObjectGraph:
             case kind.CONCRETE_FUNCTION:
                 self._made[native.id] = native.concrete_function()
             case kind.VARIABLE:
-                self._made[native.id] = native.variable()
+                self._made[native.id] = self.unique(native.variable())
             case kind.CONSTANT:
                 self._made[native.id] = native.constant()
             case kind.ASSET:

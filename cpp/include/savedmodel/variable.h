@@ -1,6 +1,8 @@
 #ifndef SAVEDMODEL_VARIABLE_H_
 #define SAVEDMODEL_VARIABLE_H_
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -42,6 +44,8 @@ class SAVEDMODEL_EXPORT Variable {
     return a.handle_ == b.handle_ && a.node_ == b.node_;
   }
   friend bool operator!=(const Variable& a, const Variable& b) { return !(a == b); }
+  // Equal for equal variables.
+  std::size_t hash() const { return std::hash<std::string>()(node_); }
 
  private:
   friend struct VariableAccess;
