@@ -19,7 +19,7 @@ using Kind = Value::Kind;
 enum class Conversion {
   kNone,    // only tensors of the dtype do
   kPython,  // Python values too
-  kCast,    // and tensors of other dtypes, as arguments under an input signature
+  kCast,    // and tensors of other dtypes
 };
 
 bool IsContainer(const Value& value) {
@@ -106,7 +106,7 @@ bool AppendSparse(const TypeSpec& spec, const Value& value, Conversion conversio
   for (std::size_t i = 0; i < 3; ++i) {
     const Value* field = FindField(value, "SparseTensorValue", kFields[i]);
     if (field == nullptr) return false;
-    // Nobody writes the indices as tensors of the right dtype.
+    // As tf.SparseTensor, which makes int64 of its indices.
     auto tensor =
         AsTensor(spec.components[i], *field, i == 1 ? conversion : Conversion::kCast);
     if (!tensor) return false;
@@ -337,7 +337,7 @@ Value CastTo(const Value& constraint, const Value& value) {
   }
   if (constraint.kind() == Kind::kTypeSpec) {
     std::vector<Tensor> tensors;
-    if (!AppendComposite(constraint.type_spec(), value, Conversion::kCast, &tensors)) {
+    if (!AppendComposite(constraint.type_spec(), value, Conversion::kPython, &tensors)) {
       fail(Shortened(value));
     }
     auto next = tensors.begin();
