@@ -432,16 +432,6 @@ TEST(BareFunctionSignatureTest, TakesFlatTensorsByPositionAndName) {
   const BareFunctionSignature bare(
       Parse<tf::SavedBareConcreteFunction>("argument_keywords: 'x' argument_keywords: "
                                            "'in/y' allowed_positional_arguments: 1"),
-      Concrete({}, Dict({{"x", kScalar}, {"in/y", kInteger}})),
-      "model 'm', function 'f'");
-  // The tensors of the dict come sorted.
-  EXPECT_EQ(bare.concrete_function().flat_inputs().at(0).dtype, DataType::kInt32);
-}
-
-TEST(BareFunctionSignatureTest, ReportsWrongArguments) {
-  const BareFunctionSignature bare(
-      Parse<tf::SavedBareConcreteFunction>("argument_keywords: 'x' argument_keywords: "
-                                           "'in/y' allowed_positional_arguments: 1"),
       Concrete({kScalar, kInteger}), "model 'm', function 'f'");
   const auto inputs = bare.Match({{1.5}, {{"in_y", 2}}});
   EXPECT_EQ(Values<float>(inputs.at(0)), std::vector<float>{1.5});

@@ -1,6 +1,7 @@
 #include "savedmodel/value.h"
 
 #include <limits>
+#include <type_traits>
 
 #include "testing.h"
 
@@ -9,6 +10,8 @@ namespace {
 
 using testing::Floats;
 using testing::Throws;
+
+static_assert(!std::is_constructible_v<Value, int*>, "a pointer is no bool");
 
 TEST(ValueTest, PrintsPythonLiterals) {
   EXPECT_EQ(Value().ToString(), "None");

@@ -121,7 +121,7 @@ def functions() -> dict[str, tuple[Any, Sequence[Any]]]:
             call((SCALAR, SCALAR)),
             call({}),
         ),
-        "point": define(one, call(Point(SCALAR, INTEGER)), call((SCALAR, SCALAR))),
+        "point": define(one, call(Point(SCALAR, INTEGER))),
         "shapes": define(
             one,
             call(tf.TensorSpec([2], tf.float32)),

@@ -63,10 +63,6 @@ bool SameContainer(const Value& expected, const Value& actual) {
       return actual.kind() == Kind::kList &&
              actual.elements().size() == expected.elements().size();
     case Kind::kTuple:
-      // A named tuple is a tuple.
-      if (actual.kind() == Kind::kNamedTuple) {
-        return actual.items().size() == expected.elements().size();
-      }
       return actual.kind() == Kind::kTuple &&
              actual.elements().size() == expected.elements().size();
     case Kind::kNamedTuple:
