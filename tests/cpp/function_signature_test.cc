@@ -380,6 +380,24 @@ TEST(FunctionSignatureTest, TakesSparseAndRaggedTensors) {
   EXPECT_THROW(ragged.Match({{Floats({1})}, {}}), Error);
 }
 
+TEST(FunctionSignatureTest, TakesNothingForClassesItDoesNotKnow) {
+  const Value kValues[] = {Floats({1}), Value::Ragged(Floats({1}), {Floats({1})}),
+                           Value::NamedTuple("SparseTensorValue", {{"indices", 1}})};
+  for (const std::string name :
+       {"SparseTensorSpec", "RaggedTensorSpec", "VariableSpec"}) {
+    const std::string spec =
+        "type_spec_value { type_spec_class: REGISTERED_TYPE_SPEC type_spec_class_name: "
+        "'" +
+        name + "' type_state { none_value {} } }";
+    const FunctionSignature function =
+        Function(FunctionSpec({"x"}), {Concrete({spec}, Dict({}), spec)});
+    for (const Value& value : kValues) {
+      EXPECT_THROW(function.Match({{value}, {}}), Error);
+    }
+    EXPECT_EQ(function.concrete_functions()[0].PackOutputs({}), Value::Tuple({}));
+  }
+}
+
 TEST(FunctionSignatureTest, PacksOutputs) {
   const auto concrete =
       Concrete({}, Dict({}),

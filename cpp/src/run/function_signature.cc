@@ -159,6 +159,8 @@ bool AppendRagged(const TypeSpec& spec, const Value& value, Conversion conversio
 
 bool AppendComposite(const TypeSpec& spec, const Value& value, Conversion conversion,
                      std::vector<Tensor>* tensors) {
+  // A class that was not taken apart, whatever it calls itself.
+  if (spec.dtype == DataType::kInvalid) return false;
   if (spec.class_name == "SparseTensorSpec") {
     return AppendSparse(spec, value, conversion, tensors);
   }
