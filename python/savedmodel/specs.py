@@ -12,6 +12,7 @@ __all__ = [
     "CopyStats",
     "Fingerprint",
     "LoadPhase",
+    "LoadReport",
     "RaggedTensorValue",
     "SparseTensorValue",
     "TensorSpec",
@@ -73,6 +74,38 @@ class LoadPhase(NamedTuple):
 
     seconds: float
     bytes: int
+
+
+class LoadReport(dict[str, LoadPhase]):
+    """What loading did: phase -> seconds and bytes read from disk.
+
+    "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
+    "create": the session. "restore": the variables. "init": the tables. "warmup": with
+    `load(..., warmup=True)`.
+
+    `repairs`: the checkpoint keys of variables that signatures or functions read, that the
+    SavedModel's own restore op leaves without a value, and that were restored all the same (Keras
+    3 saves such models with `tf.saved_model.save`). `bytes_restored`: of the variables that were
+    read. `bytes_saved`: of those in the checkpoint that were not, because nothing needs them.
+    """
+
+    def __init__(
+        self,
+        phases: dict[str, LoadPhase],
+        repairs: list[str],
+        bytes_restored: int,
+        bytes_saved: int,
+    ) -> None:
+        super().__init__(phases)
+        self.repairs = repairs
+        self.bytes_restored = bytes_restored
+        self.bytes_saved = bytes_saved
+
+    def __repr__(self) -> str:
+        return (
+            f"LoadReport({super().__repr__()}, repairs={self.repairs}, "
+            f"bytes_restored={self.bytes_restored}, bytes_saved={self.bytes_saved})"
+        )
 
 
 class CopyStats(NamedTuple):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import _generate
+from conftest import generate_models
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _generate("function_calls.py", tmp_path_factory.mktemp("function_calls"))
+    return generate_models("function_calls.py", tmp_path_factory.mktemp("function_calls"))
 
 
 @pytest.fixture(scope="module")

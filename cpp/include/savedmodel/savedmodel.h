@@ -17,6 +17,7 @@
 #include "savedmodel/copy_stats.h"   // IWYU pragma: export
 #include "savedmodel/dtype.h"        // IWYU pragma: export
 #include "savedmodel/error.h"        // IWYU pragma: export
+#include "savedmodel/inspect.h"      // IWYU pragma: export
 #include "savedmodel/logging.h"      // IWYU pragma: export
 #include "savedmodel/model.h"        // IWYU pragma: export
 #include "savedmodel/options.h"      // IWYU pragma: export
