@@ -115,7 +115,8 @@ class CopyStats(NamedTuple):
     `byte_order` (inputs whose memory TensorFlow cannot read as it is), `python_object`
     (numbers, lists), `string` (both ways), `requested` (`copy=True`), `out` (`out=`), `shared`
     (an output that the graph may write in place later), `retained` (an input that the graph
-    keeps beyond the call).
+    keeps beyond the call), `cast` (an argument of another dtype than a function's input signature
+    has).
     """
 
     count: int  # type: ignore[assignment]  # a tuple's own count() is of no use here

@@ -20,8 +20,9 @@ enum class CopyReason : int {
   kOut,            // output into memory that the caller gave
   kShared,         // output that shares memory which the graph writes in place
   kRetained,       // input that the graph keeps beyond the call
+  kCast,           // argument of another dtype than a function's input signature has
 };
-inline constexpr int kNumCopyReasons = 9;
+inline constexpr int kNumCopyReasons = 10;
 
 // "misaligned" and so on.
 SAVEDMODEL_EXPORT const char* CopyReasonName(CopyReason reason);

@@ -3,6 +3,7 @@
 
 #include <complex>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -68,17 +69,18 @@ class SAVEDMODEL_EXPORT Value {
   // Nests may be no deeper than this; what reads or makes one throws InvalidArgument.
   static constexpr int kMaxDepth = 100;
 
-  Value() = default;                                                // None
-  Value(bool value) : data_(value) {}                               // NOLINT
-  Value(int value) : data_(std::int64_t{value}) {}                  // NOLINT
-  Value(std::int64_t value) : data_(value) {}                       // NOLINT
-  Value(double value) : data_(value) {}                             // NOLINT
-  Value(std::complex<double> value) : data_(value) {}               // NOLINT
-  Value(const char* value) : data_(std::string(value)) {}           // NOLINT
-  Value(std::string value) : data_(std::move(value)) {}             // NOLINT
-  Value(Tensor value) : data_(std::move(value)) {}                  // NOLINT
-  Value(savedmodel::TensorSpec value) : data_(std::move(value)) {}  // NOLINT
-  Value(savedmodel::TypeSpec value) : data_(std::move(value)) {}    // NOLINT
+  Value() = default;                                       // None
+  Value(bool value) : data_(value) {}                      // NOLINT
+  Value(int value) : data_(std::int64_t{value}) {}         // NOLINT
+  Value(std::int64_t value) : data_(value) {}              // NOLINT
+  Value(double value) : data_(value) {}                    // NOLINT
+  Value(std::complex<double> value) : data_(value) {}      // NOLINT
+  Value(const char* value) : data_(std::string(value)) {}  // NOLINT
+  Value(std::string value) : data_(std::move(value)) {}    // NOLINT
+  Value(Tensor value) : data_(std::move(value)) {}         // NOLINT
+  Value(savedmodel::TensorSpec value);                     // NOLINT
+  Value(savedmodel::TypeSpec value);                       // NOLINT
+  Value(const void*) = delete;                             // would be a bool
   static Value Bytes(std::string bytes);
   static Value List(Elements elements);
   static Value Tuple(Elements elements);
@@ -139,11 +141,15 @@ class SAVEDMODEL_EXPORT Value {
   struct OpaqueData {
     std::string text;
   };
+  // Shared, so that the many numbers of a list do not take the room of the few specs.
+  template <typename T>
+  using Boxed = std::shared_ptr<const T>;
   // In the order of Kind.
-  using Data = std::variant<std::monostate, bool, std::int64_t, double,
-                            std::complex<double>, std::string, BytesData, Tensor,
-                            savedmodel::TensorSpec, savedmodel::TypeSpec, ListData,
-                            TupleData, NamedTupleData, DictData, OpaqueData>;
+  using Data =
+      std::variant<std::monostate, bool, std::int64_t, double, std::complex<double>,
+                   std::string, BytesData, Tensor, Boxed<savedmodel::TensorSpec>,
+                   Boxed<savedmodel::TypeSpec>, ListData, TupleData,
+                   Boxed<NamedTupleData>, DictData, OpaqueData>;
 
   template <typename T>
   const T& Get(const char* expected) const;

@@ -25,6 +25,7 @@ const char* CopyReasonName(CopyReason reason) {
     case CopyReason::kOut: return "out";
     case CopyReason::kShared: return "shared";
     case CopyReason::kRetained: return "retained";
+    case CopyReason::kCast: return "cast";
   }
   return "";
 }

@@ -184,6 +184,12 @@ Value Value::Make(T data) {
   return value;
 }
 
+Value::Value(savedmodel::TensorSpec value)
+    : data_(std::make_shared<const savedmodel::TensorSpec>(std::move(value))) {}
+
+Value::Value(savedmodel::TypeSpec value)
+    : data_(std::make_shared<const savedmodel::TypeSpec>(std::move(value))) {}
+
 Value Value::Bytes(std::string bytes) { return Make(BytesData{std::move(bytes)}); }
 
 Value Value::List(Elements elements) { return Make(ListData{std::move(elements)}); }
@@ -191,7 +197,8 @@ Value Value::List(Elements elements) { return Make(ListData{std::move(elements)}
 Value Value::Tuple(Elements elements) { return Make(TupleData{std::move(elements)}); }
 
 Value Value::NamedTuple(std::string type_name, Items fields) {
-  return Make(NamedTupleData{std::move(type_name), std::move(fields)});
+  return Make(std::make_shared<const NamedTupleData>(
+      NamedTupleData{std::move(type_name), std::move(fields)}));
 }
 
 Value Value::Dict(Items items) {
@@ -255,10 +262,12 @@ const std::string& Value::string_value() const {
 const Tensor& Value::tensor() const { return Get<Tensor>("tensor"); }
 
 const TensorSpec& Value::tensor_spec() const {
-  return Get<savedmodel::TensorSpec>("TensorSpec");
+  return *Get<Boxed<savedmodel::TensorSpec>>("TensorSpec");
 }
 
-const TypeSpec& Value::type_spec() const { return Get<savedmodel::TypeSpec>("TypeSpec"); }
+const TypeSpec& Value::type_spec() const {
+  return *Get<Boxed<savedmodel::TypeSpec>>("TypeSpec");
+}
 
 const Value::Elements& Value::elements() const {
   if (const auto* tuple = std::get_if<TupleData>(&data_)) return tuple->elements;
@@ -266,12 +275,14 @@ const Value::Elements& Value::elements() const {
 }
 
 const Value::Items& Value::items() const {
-  if (const auto* tuple = std::get_if<NamedTupleData>(&data_)) return tuple->fields;
+  if (const auto* tuple = std::get_if<Boxed<NamedTupleData>>(&data_)) {
+    return (*tuple)->fields;
+  }
   return Get<DictData>("dict or namedtuple").items;
 }
 
 const std::string& Value::type_name() const {
-  return Get<NamedTupleData>("namedtuple").type_name;
+  return Get<Boxed<NamedTupleData>>("namedtuple")->type_name;
 }
 
 const Value& Value::at(std::string_view key) const {

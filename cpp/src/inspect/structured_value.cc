@@ -128,9 +128,20 @@ class Reader {
     return TensorAccess::Wrap(std::move(tensor));
   }
 
+  // The number decides, where it is one of ours.
+  static std::string ClassName(const tf::TypeSpecProto& proto) {
+    switch (proto.type_spec_class()) {
+      case tf::TypeSpecProto::SPARSE_TENSOR_SPEC: return "SparseTensorSpec";
+      case tf::TypeSpecProto::RAGGED_TENSOR_SPEC: return "RaggedTensorSpec";
+      case tf::TypeSpecProto::VARIABLE_SPEC: return "VariableSpec";
+      case tf::TypeSpecProto::INDEXED_SLICES_SPEC: return "IndexedSlicesSpec";
+      default: return proto.type_spec_class_name();
+    }
+  }
+
   Value ReadTypeSpec(const tf::TypeSpecProto& proto, int depth) const {
     TypeSpec spec;
-    spec.class_name = proto.type_spec_class_name();
+    spec.class_name = ClassName(proto);
     const Value state = Read(proto.type_state(), depth + 1);
     const std::string state_text = state.ToString();
     spec.text =

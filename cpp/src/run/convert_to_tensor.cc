@@ -5,6 +5,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/numeric_types.h"
 
 namespace savedmodel {
@@ -219,6 +220,10 @@ std::optional<Tensor> ConvertToTensor(const Value& value, DataType dtype) {
   Tensor tensor(dtype, dims);
   std::int64_t position = 0;
   if (!Fill(value, &tensor, &position)) return std::nullopt;
+  CountCopy(dtype == DataType::kString      ? CopyReason::kString
+            : value.kind() == Kind::kTensor ? CopyReason::kCast
+                                            : CopyReason::kPythonObject,
+            tensor.num_bytes());
   return tensor;
 }
 

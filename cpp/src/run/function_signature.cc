@@ -19,7 +19,7 @@ using Kind = Value::Kind;
 enum class Conversion {
   kNone,    // only tensors of the dtype do
   kPython,  // Python values too
-  kCast,    // and tensors of other dtypes, as arguments under an input signature
+  kCast,    // and tensors of other dtypes
 };
 
 bool IsContainer(const Value& value) {
@@ -63,10 +63,6 @@ bool SameContainer(const Value& expected, const Value& actual) {
       return actual.kind() == Kind::kList &&
              actual.elements().size() == expected.elements().size();
     case Kind::kTuple:
-      // A named tuple is a tuple.
-      if (actual.kind() == Kind::kNamedTuple) {
-        return actual.items().size() == expected.elements().size();
-      }
       return actual.kind() == Kind::kTuple &&
              actual.elements().size() == expected.elements().size();
     case Kind::kNamedTuple:
@@ -106,7 +102,7 @@ bool AppendSparse(const TypeSpec& spec, const Value& value, Conversion conversio
   for (std::size_t i = 0; i < 3; ++i) {
     const Value* field = FindField(value, "SparseTensorValue", kFields[i]);
     if (field == nullptr) return false;
-    // Nobody writes the indices as tensors of the right dtype.
+    // As tf.SparseTensor, which makes int64 of its indices.
     auto tensor =
         AsTensor(spec.components[i], *field, i == 1 ? conversion : Conversion::kCast);
     if (!tensor) return false;
@@ -163,6 +159,8 @@ bool AppendRagged(const TypeSpec& spec, const Value& value, Conversion conversio
 
 bool AppendComposite(const TypeSpec& spec, const Value& value, Conversion conversion,
                      std::vector<Tensor>* tensors) {
+  // A class that was not taken apart, whatever it calls itself.
+  if (spec.dtype == DataType::kInvalid) return false;
   if (spec.class_name == "SparseTensorSpec") {
     return AppendSparse(spec, value, conversion, tensors);
   }
@@ -337,7 +335,7 @@ Value CastTo(const Value& constraint, const Value& value) {
   }
   if (constraint.kind() == Kind::kTypeSpec) {
     std::vector<Tensor> tensors;
-    if (!AppendComposite(constraint.type_spec(), value, Conversion::kCast, &tensors)) {
+    if (!AppendComposite(constraint.type_spec(), value, Conversion::kPython, &tensors)) {
       fail(Shortened(value));
     }
     auto next = tensors.begin();
