@@ -316,7 +316,8 @@ std::string SliceText(const tf::TensorSliceProto& slice) {
   return text;
 }
 
-void ReadCheckpoint(const std::string& context, Inspection* inspection) {
+void ReadCheckpoint(Inspection* inspection) {
+  const std::string context = "model '" + inspection->path + "', variables.index";
   const std::string prefix =
       (fs::path(inspection->path) / tf::kSavedModelVariablesDirectory /
        tf::kSavedModelVariablesFilename)
@@ -330,14 +331,14 @@ void ReadCheckpoint(const std::string& context, Inspection* inspection) {
   if (!reader.Valid() || !reader.key().empty() ||
       !header.ParseFromArray(reader.value().data(),
                              static_cast<int>(reader.value().size()))) {
-    throw Error(ErrorCode::kDataLoss, context + ": variables.index has no header");
+    throw Error(ErrorCode::kDataLoss, context + " has no header");
   }
   inspection->num_shards = header.num_shards();
   for (reader.Next(); reader.Valid(); reader.Next()) {
     const std::string key(reader.key());
     // The entry of one slice, under a name of numbers: the tensor's own entry lists it.
     if (!key.empty() && key.front() == '\0') continue;
-    const std::string where = context + ", variables.index, key '" + key + "'";
+    const std::string where = context + ", key '" + key + "'";
     tf::BundleEntryProto entry;
     tf::TensorShape shape;
     if (!entry.ParseFromArray(reader.value().data(),
@@ -393,7 +394,6 @@ Inspection Inspect(const std::string& path, std::optional<std::int64_t> version)
   PrepareLogging();
   Inspection inspection;
   inspection.path = ResolveExportDir(path, version);
-  const std::string context = "model '" + inspection.path + "'";
   if (inspection.path != LocalPath(path)) {
     for (const auto& [number, folder] : ListVersions(LocalPath(path)))
       inspection.versions.push_back(number);
@@ -414,7 +414,7 @@ Inspection Inspect(const std::string& path, std::optional<std::int64_t> version)
   for (const tf::MetaGraphDef& meta_graph : saved_model->meta_graphs()) {
     inspection.meta_graphs.push_back(MetaGraphReader(meta_graph, inspection.path).Read());
   }
-  ReadCheckpoint(context, &inspection);
+  ReadCheckpoint(&inspection);
   return inspection;
 }
 
