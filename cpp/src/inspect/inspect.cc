@@ -10,7 +10,7 @@
 #include "core/status.h"
 #include "inspect/meta_graph.h"
 #include "inspect/saved_model_dir.h"
-#include "inspect/structured_text.h"
+#include "inspect/structured_value.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/core/framework/variable.pb.h"
@@ -74,16 +74,10 @@ class ObjectPaths {
 
   // "layers.0.call"; empty for the root and for what nothing leads to.
   std::string operator[](int node) const {
-    // A chain of a million objects would have paths of gigabytes.
-    constexpr std::size_t kMaxLength = 4096;
     std::vector<const std::string*> names;
-    std::size_t length = 0;
-    while (ways_[ToSize(node)].name != nullptr && length < kMaxLength) {
+    for (; ways_[ToSize(node)].name != nullptr; node = ways_[ToSize(node)].parent)
       names.push_back(ways_[ToSize(node)].name);
-      length += names.back()->size() + 1;
-      node = ways_[ToSize(node)].parent;
-    }
-    std::string path = ways_[ToSize(node)].name != nullptr ? "..." : "";
+    std::string path;
     for (auto name = names.rbegin(); name != names.rend(); ++name)
       path += (path.empty() ? "" : ".") + **name;
     return path;
@@ -193,7 +187,7 @@ class MetaGraphReader {
       switch (object.kind_case()) {
         case tf::SavedObject::kFunction: {
           FunctionInfo& function = info_.functions.emplace_back();
-          function.path = paths[id];
+          function.path = Counted(paths[id]);
           for (const std::string& name : object.function().concrete_functions())
             function.concrete_functions.push_back(ConcreteFunction(name));
           break;
@@ -201,29 +195,30 @@ class MetaGraphReader {
         case tf::SavedObject::kBareConcreteFunction: {
           if (traces.count(id) != 0) break;
           FunctionInfo& function = info_.functions.emplace_back();
-          function.path = paths[id];
+          function.path = Counted(paths[id]);
           function.concrete_functions.push_back(
               ConcreteFunction(object.bare_concrete_function().concrete_function_name()));
           break;
         }
         case tf::SavedObject::kVariable: {
           const tf::SavedVariable& variable = object.variable();
-          const std::string where = context_ + ", variable '" + paths[id] + "'";
-          info_.variables.push_back({paths[id], variable.name(),
+          const std::string path = Counted(paths[id]);
+          const std::string where = context_ + ", variable '" + path + "'";
+          info_.variables.push_back({path, variable.name(),
                                      ToDataType(variable.dtype(), where),
                                      ToPartialShape(variable.shape(), where),
                                      variable.trainable(), variable.device()});
           break;
         }
         case tf::SavedObject::kResource:
-          info_.tables.push_back({paths[id], CreatingOp(object)});
+          info_.tables.push_back({Counted(paths[id]), CreatingOp(object)});
           break;
         default: break;
       }
     }
   }
 
-  ConcreteFunctionInfo ConcreteFunction(const std::string& name) const {
+  ConcreteFunctionInfo ConcreteFunction(const std::string& name) {
     const auto& functions = proto_.object_graph_def().concrete_functions();
     const auto found = functions.find(name);
     if (found == functions.end()) {
@@ -232,8 +227,24 @@ class MetaGraphReader {
                                             "function '" +
                                             name + "'");
     }
-    return {name, StructuredText(found->second.canonicalized_input_signature()),
-            StructuredText(found->second.output_signature())};
+    const std::string what = context_ + ", function '" + name + "'";
+    const auto text = [&](const tf::StructuredValue& value) {
+      return Counted(FromStructuredValue(value, what).ToString());
+    };
+    return {name, text(found->second.canonicalized_input_signature()),
+            text(found->second.output_signature())};
+  }
+
+  // A small file can say much: objects in a chain have paths that sum up to its square, and
+  // any number of functions can have the same trace.
+  std::string Counted(std::string text) {
+    constexpr std::size_t kMaxText = std::size_t{1} << 28;
+    text_size_ += text.size();
+    if (text_size_ > kMaxText) {
+      throw Error(ErrorCode::kResourceExhausted,
+                  context_ + ", object graph: its paths and signatures are too long");
+    }
+    return text;
   }
 
   // The op that makes the resource: in its function `_create_resource`, the one that is
@@ -302,6 +313,7 @@ class MetaGraphReader {
   const std::string& export_dir_;
   const std::string context_;
   MetaGraphInfo info_;
+  std::size_t text_size_ = 0;
   std::unordered_map<std::string_view, const tf::FunctionDef*> library_;  // by name
 };
 
