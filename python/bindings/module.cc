@@ -21,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   savedmodel::python::RegisterSession(m);
   savedmodel::python::RegisterSignature(m);
   savedmodel::python::RegisterSavedModel(m);
+  savedmodel::python::RegisterObjectGraph(m);
   savedmodel::python::RegisterInspect(m);
   savedmodel::python::RegisterModel(m);
 }

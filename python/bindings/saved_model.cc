@@ -34,14 +34,15 @@ FingerprintObject ToFingerprint(const std::optional<Fingerprint>& fingerprint) {
               fingerprint->uuid));
 }
 
-py::typing::Dict<py::str, LoadPhaseObject> ToLoadReport(
-    const std::vector<LoadPhase>& phases) {
-  const py::object type = py::module_::import("savedmodel.specs").attr("LoadPhase");
-  py::typing::Dict<py::str, LoadPhaseObject> report;
-  for (const LoadPhase& phase : phases) {
-    report[py::str(phase.name)] = type(phase.seconds, phase.bytes);
+LoadReportObject ToLoadReport(const LoadReport& report) {
+  const py::module_ specs = py::module_::import("savedmodel.specs");
+  const py::object phase_type = specs.attr("LoadPhase");
+  py::dict phases;
+  for (const LoadPhase& phase : report.phases) {
+    phases[py::str(phase.name)] = phase_type(phase.seconds, phase.bytes);
   }
-  return report;
+  return py::object(specs.attr("LoadReport")(phases, report.repairs,
+                                             report.bytes_restored, report.bytes_saved));
 }
 
 void RegisterSavedModel(py::module_& m) {

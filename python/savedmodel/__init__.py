@@ -36,12 +36,22 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+from savedmodel.specs import (
+    CopyStats,
+    Fingerprint,
+    LoadPhase,
+    LoadReport,
+    RaggedTensorValue,
+    SparseTensorValue,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from savedmodel._native import (
         BoundCall,
+        ConcreteFunction,
         DeviceAttributes,
+        Function,
         RunMetadata,
         RunOptions,
         SavedModelBundle,
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
         SessionOptions,
         Signature,
         SignatureDef,
+        Variable,
         aligned_allocator,
         aligned_empty,
         contains_saved_model,
@@ -57,12 +68,15 @@ if TYPE_CHECKING:
     )
     from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
+    from savedmodel.object_graph import Asset, TrackableObject
 
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "Asset",
     "BoundCall",
     "CancelledError",
+    "ConcreteFunction",
     "CopyStats",
     "DataLossError",
     "DeadlineExceededError",
@@ -70,14 +84,17 @@ __all__ = [
     "ErrorCode",
     "FailedPreconditionError",
     "Fingerprint",
+    "Function",
     "Inspection",
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
+    "LoadReport",
     "Model",
     "NotFoundError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RaggedTensorValue",
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
@@ -89,12 +106,15 @@ __all__ = [
     "Signature",
     "SignatureDef",
     "Signatures",
+    "SparseTensorValue",
     "TensorSpec",
+    "TrackableObject",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
     "UnknownSignatureError",
+    "Variable",
     "__version__",
     "aligned_allocator",
     "aligned_empty",
@@ -113,6 +133,7 @@ __all__ = [
 _MODULES = {
     "savedmodel.inspection": ("Inspection", "inspect"),
     "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
+    "savedmodel.object_graph": ("Asset", "TrackableObject"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -326,7 +326,7 @@ class Model:
     """
     The native half of savedmodel.Model.
     """
-    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, warmup: bool) -> None:
         ...
     def close(self) -> None:
         ...

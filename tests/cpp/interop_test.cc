@@ -1,9 +1,16 @@
+#include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <set>
+#include <string_view>
 
 #include "absl/status/status.h"
+#include "google/protobuf/unknown_field_set.h"
 #include "savedmodel/tensorflow_interop.h"
+#include "tensorflow/core/framework/tensor.pb.h"
 #include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/lib/io/record_writer.h"
+#include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/public/session.h"
 #include "testing.h"
 
@@ -148,6 +155,52 @@ TEST(InteropTest, BundleRunsAndOutlivesClose) {
   EXPECT_EQ(Values<float>(FromTensorFlow(outputs.at(0))), expected);
   EXPECT_TRUE(Throws(ErrorCode::kFailedPrecondition, {DigitsPath(), "closed"},
                      [&] { GetTensorFlowBundle(model.bundle()); }));
+}
+
+// A message of length-delimited fields.
+std::string Message(
+    std::initializer_list<std::pair<int, std::string_view>> numbered_fields) {
+  google::protobuf::UnknownFieldSet fields;
+  for (const auto& [number, value] : numbered_fields)
+    fields.AddLengthDelimited(number, value);
+  std::string bytes;
+  fields.SerializeToString(&bytes);
+  return bytes;
+}
+
+// tests/python/test_warmup.py tests the rest.
+TEST(InteropTest, LoadReplaysWarmupRequests) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(::testing::TempDir()) / "savedmodel_warmup";
+  fs::remove_all(folder);
+  fs::copy(DigitsPath(), folder, fs::copy_options::recursive);
+  fs::create_directory(folder / "assets.extra");
+  const std::string path = folder / "assets.extra" / "tf_serving_warmup_requests";
+  const auto write = [&](const Shape& shape) {
+    tf::TensorProto image;
+    ToTensorFlow(Tensor(DataType::kFloat, shape)).AsProtoTensorContent(&image);
+    const std::string inputs = Message({{1, "image"}, {2, image.SerializeAsString()}});
+    const std::string log =
+        Message({{6, Message({{1, Message({{2, inputs}, {3, "probabilities"}})}})}});
+    std::unique_ptr<tf::WritableFile> file;
+    ASSERT_TRUE(tf::Env::Default()->NewWritableFile(path, &file).ok());
+    tf::io::RecordWriter writer(file.get());
+    ASSERT_TRUE(writer.WriteRecord(log).ok() && writer.Close().ok());
+    ASSERT_TRUE(file->Close().ok());
+  };
+  LoadOptions options;
+  options.warmup = true;
+  write({1, 8, 8, 1});
+  const Model model = Model::Load(folder, options);
+  const LoadPhase& phase = model.bundle().load_report().back();
+  EXPECT_EQ(phase.name, "warmup");
+  EXPECT_EQ(phase.bytes, fs::file_size(path));
+  write({1, 7, 7, 1});
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument,
+                     {path, "record 1 (a predict log)", "signature 'serving_default'",
+                      "input 'image'", "(1, 7, 7, 1)"},
+                     [&] { Model::Load(folder, options); }));
+  fs::remove_all(folder);
 }
 
 class GeneratedInteropTest : public testing::GeneratedModelTest {};

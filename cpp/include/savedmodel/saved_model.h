@@ -40,10 +40,24 @@ struct Fingerprint {
 // One phase of loading.
 struct LoadPhase {
   // "library" (libtensorflow_cc, with a process's first model), "read" (saved_model.pb),
-  // "create" (the session), "restore" (the variables), "init" (the tables).
+  // "create" (the session), "restore" (the variables), "init" (the tables), "warmup" (if
+  // LoadOptions::warmup).
   std::string name;
   double seconds = 0;
   std::uint64_t bytes = 0;  // read from disk; 0 where a phase reads nothing of its own
+};
+
+// What loading did.
+struct LoadReport {
+  std::vector<LoadPhase> phases;
+  // Checkpoint keys of the variables that the restore op leaves without a value although
+  // a signature or function reads them, and that were restored all the same (models that
+  // Keras 3 saves with tf.saved_model.save).
+  std::vector<std::string> repairs;
+  // Bytes of the variables that were restored, and of those in the checkpoint that were
+  // left there because nothing that was asked for needs them.
+  std::uint64_t bytes_restored = 0;
+  std::uint64_t bytes_saved = 0;
 };
 
 // What tensorflow::LoadSavedModel gives: a MetaGraph in a session, variables restored,
@@ -65,7 +79,7 @@ class SAVEDMODEL_EXPORT SavedModelBundle {
   const std::map<std::string, std::string>& assets() const;
   // The files of assets.extra/.
   const std::vector<std::string>& extra_assets() const;
-  const std::vector<LoadPhase>& load_report() const;
+  const LoadReport& load_report() const;
   const SessionOptions& session_options() const;
   const RunOptions& run_options() const;
 

@@ -26,6 +26,7 @@
 #include "savedmodel/shape.h"        // IWYU pragma: export
 #include "savedmodel/signature.h"    // IWYU pragma: export
 #include "savedmodel/tensor.h"       // IWYU pragma: export
+#include "savedmodel/value.h"        // IWYU pragma: export
 #include "savedmodel/version.h"      // IWYU pragma: export
 
 #endif  // SAVEDMODEL_SAVEDMODEL_H_

@@ -22,6 +22,7 @@ constexpr char kCcLibrary[] = "libtensorflow_cc.so.2";
 
 std::atomic<bool> forked{false};
 std::atomic<bool> log_level_chosen{false};
+void* runtime = nullptr;  // what LoadRuntime has opened
 
 void ApplyLogLevel(LogLevel level) {
   absl::SetMinLogLevel(static_cast<absl::LogSeverityAtLeast>(level));
@@ -43,7 +44,8 @@ void LoadRuntime() {
   pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
   const std::string path = WheelFolder() + kCcLibrary;
   // Lazily: binding all of its symbols at once takes another tenth of a second.
-  if (dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL) == nullptr) {
+  runtime = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (runtime == nullptr) {
     throw Error(ErrorCode::kNotFound,
                 "cannot load TensorFlow's runtime: " + std::string(dlerror()));
   }
@@ -78,6 +80,16 @@ void EnsureRuntime() {
   PrepareLogging();
   static std::once_flag once;
   std::call_once(once, LoadRuntime);
+}
+
+void* RuntimeSymbol(const char* name) {
+  EnsureRuntime();
+  void* symbol = dlsym(runtime, name);
+  if (symbol == nullptr) {
+    throw Error(ErrorCode::kNotFound,
+                "TensorFlow's runtime has no symbol '" + std::string(name) + "'");
+  }
+  return symbol;
 }
 
 bool RuntimeForked() noexcept { return forked.load(std::memory_order_relaxed); }

@@ -13,6 +13,14 @@ void PrepareLogging();
 // child.
 void EnsureRuntime();
 
+// A C function of libtensorflow_cc, which nothing links to; loads it as EnsureRuntime.
+// Throws NotFound, too, if it has no such function.
+void* RuntimeSymbol(const char* name);
+template <typename Function>
+Function* RuntimeFunction(const char* name) {
+  return reinterpret_cast<Function*>(RuntimeSymbol(name));
+}
+
 // True in the child of a fork() after EnsureRuntime: TensorFlow's threads are gone there,
 // and any use of a session would wait for them for ever.
 bool RuntimeForked() noexcept;

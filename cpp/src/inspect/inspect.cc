@@ -229,14 +229,16 @@ class MetaGraphReader {
     }
     const std::string what = context_ + ", function '" + name + "'";
     const auto text = [&](const tf::StructuredValue& value) {
+      // Of functions that nobody is to call.
+      if (value.kind_case() == tf::StructuredValue::KIND_NOT_SET) return std::string();
       return Counted(FromStructuredValue(value, what).ToString());
     };
     return {name, text(found->second.canonicalized_input_signature()),
             text(found->second.output_signature())};
   }
 
-  // A small file can say much: objects in a chain have paths that sum up to its square, and
-  // any number of functions can have the same trace.
+  // A small file can say much: objects in a chain have paths that sum up to its square,
+  // and any number of functions can have the same trace.
   std::string Counted(std::string text) {
     constexpr std::size_t kMaxText = std::size_t{1} << 28;
     text_size_ += text.size();
