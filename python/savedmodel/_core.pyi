@@ -4,9 +4,10 @@ The native half of savedmodel. Use the names that `savedmodel` exports.
 """
 from __future__ import annotations
 import numpy.typing
+import savedmodel.inspection
 import savedmodel.specs
 import typing
-__all__: list[str] = ['BoundCall', 'DeviceAttributes', 'Model', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'load_saved_model', 'set_log_level']
+__all__: list[str] = ['BoundCall', 'DeviceAttributes', 'Model', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'inspect', 'load_saved_model', 'set_log_level']
 class aligned_allocator:
     """
     Makes new NumPy arrays TensorFlow-aligned.
@@ -362,12 +363,14 @@ def aligned_empty(shape: typing.Any, dtype: typing.Any = 'float32') -> numpy.typ
     """
 def contains_saved_model(path: typing.Any) -> bool:
     """
-    True if the directory holds a saved_model.pb or saved_model.pbtxt. Loads nothing.
+    True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing.
     """
 def copy_counts() -> dict[str, tuple[int, int]]:
     """
     Reason -> (number of copies, bytes copied), for this process so far.
     """
+def inspect(path: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None) -> savedmodel.inspection.Inspection:
+    ...
 def load_saved_model(session_options: typing.Any, run_options: typing.Any, export_dir: typing.Any, tags: typing.Any) -> SavedModelBundle:
     """
     tensorflow::LoadSavedModel: the MetaGraph with exactly these tags.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import shutil
 import stat
@@ -222,18 +223,22 @@ class _TarMember:
         return opened
 
 
-class _Bounded:
+class _Bounded(io.BufferedIOBase):
     """A file that is never read into memory in large pieces."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.seek = file.seek
-        self.tell = file.tell
 
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_READ:
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _MAX_READ:
             raise DataLossError("a header is too large")
         return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _read_tar(file: IO[bytes]) -> Iterator[_Member]:

@@ -8,7 +8,8 @@ the asset) and an output "y". Some fail as they load and some only as they are c
 
 TensorFlow's Python loaders refuse all but three themselves: they soft-place absent_device on the
 CPU unless told not to, and invalid_dtype and negative_dimension are in a part of the signature that
-they do not read. OUT_DIR/complete is written last.
+they do not read. The models whose object graph contradicts itself, at the end, may be refused or
+answer. OUT_DIR/complete is written last.
 """
 
 from __future__ import annotations
@@ -432,6 +433,211 @@ def deep_calls(path: Path) -> None:
                 call_node(function, "next", f"deep_{depth - 1}")
 
     edit(path, change)
+
+
+def rewrite_checkpoint(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Writes the variables files anew, with other tensors."""
+    import tensorflow as tf
+
+    prefix = str(path / "variables" / "variables")
+    reader = tf.train.load_checkpoint(prefix)
+    tensors = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    change(tensors)
+    for file in (path / "variables").iterdir():
+        file.unlink()
+    written = prefix + "_part"
+    tf.raw_ops.SaveV2(
+        prefix=written,
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=[tf.constant(value) for value in tensors.values()],
+    )
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=[written], destination_prefix=prefix)
+
+
+WEIGHT = "weight/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@broken
+def missing_key(path: Path) -> None:
+    """A checkpoint without one of the variables."""
+    save_linear(path)
+    rewrite_checkpoint(path, lambda tensors: tensors.pop(WEIGHT))
+
+
+@broken
+def wrong_shape(path: Path) -> None:
+    """A variable that has another shape in the checkpoint than in the graph."""
+    save_linear(path)
+    rewrite_checkpoint(path, lambda tensors: tensors.update({WEIGHT: tensors[WEIGHT][:2]}))
+
+
+@broken
+def wrong_dtype(path: Path) -> None:
+    """A variable that has another dtype in the checkpoint than in the graph."""
+    save_linear(path)
+    rewrite_checkpoint(
+        path, lambda tensors: tensors.update({WEIGHT: tensors[WEIGHT].astype("float64")})
+    )
+
+
+@broken
+def flipped_bit(path: Path) -> None:
+    """One bit of the checkpoint's data is another."""
+    save_linear(path)
+    file = path / "variables" / "variables.data-00000-of-00001"
+    data = bytearray(file.read_bytes())
+    data[3] ^= 1
+    file.write_bytes(data)
+
+
+@broken
+def truncated_index(path: Path) -> None:
+    """The checkpoint's index broke off half way."""
+    save_linear(path)
+    file = path / "variables" / "variables.index"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+# Object graphs that contradict themselves. The signature needs none of it, so that its right
+# answer is as good as an error.
+
+
+def edit_objects(path: Path, change: Callable[[Any], None]) -> None:
+    save_linear(path)
+    edit(path, lambda proto: change(proto.meta_graphs[0].object_graph_def))
+
+
+def variable_child(objects: Any) -> Any:
+    """The reference from the root to the variable `weight`."""
+    return next(c for c in objects.nodes[0].children if c.local_name == "weight")
+
+
+@broken
+def object_that_holds_itself(path: Path) -> None:
+    """Children that lead back: legal, and never to be followed without end."""
+
+    def change(objects: Any) -> None:
+        objects.nodes[0].children.add(node_id=0, local_name="itself")
+        objects.nodes[variable_child(objects).node_id].children.add(node_id=0, local_name="root")
+
+    edit_objects(path, change)
+
+
+@broken
+def child_out_of_range(path: Path) -> None:
+    """A child that is a node behind the last."""
+    edit_objects(path, lambda objects: setattr(variable_child(objects), "node_id", 1_000_000))
+
+
+@broken
+def negative_child(path: Path) -> None:
+    """A child that is a node before the first."""
+    edit_objects(path, lambda objects: setattr(variable_child(objects), "node_id", -1))
+
+
+@broken
+def dependency_out_of_range(path: Path) -> None:
+    """An object that must be restored after one that does not exist."""
+    edit_objects(
+        path, lambda objects: objects.nodes[0].dependencies.add(node_id=-7, local_name="absent")
+    )
+
+
+@broken
+def slot_variable_out_of_range(path: Path) -> None:
+    """An optimizer's slot of a variable that does not exist."""
+
+    def change(objects: Any) -> None:
+        objects.nodes[0].slot_variables.add(
+            original_variable_node_id=999, slot_name="m", slot_variable_node_id=-2
+        )
+
+    edit_objects(path, change)
+
+
+@broken
+def bound_input_out_of_range(path: Path) -> None:
+    """A function that captures nodes that do not exist."""
+
+    def change(objects: Any) -> None:
+        for function in objects.concrete_functions.values():
+            function.bound_inputs[:] = [10**6, -1][: len(function.bound_inputs)]
+
+    edit_objects(path, change)
+
+
+@broken
+def bound_input_of_another_kind(path: Path) -> None:
+    """A function that captures the root object in place of its variables."""
+
+    def change(objects: Any) -> None:
+        for function in objects.concrete_functions.values():
+            function.bound_inputs[:] = [0] * len(function.bound_inputs)
+
+    edit_objects(path, change)
+
+
+@broken
+def too_few_captures(path: Path) -> None:
+    """A function that captures less than its body takes."""
+
+    def change(objects: Any) -> None:
+        for function in objects.concrete_functions.values():
+            del function.bound_inputs[1:]
+
+    edit_objects(path, change)
+
+
+@broken
+def too_many_captures(path: Path) -> None:
+    """A function that captures more than its body takes."""
+
+    def change(objects: Any) -> None:
+        for function in objects.concrete_functions.values():
+            function.bound_inputs.extend(list(function.bound_inputs) * 3)
+
+    edit_objects(path, change)
+
+
+@broken
+def unlisted_concrete_function(path: Path) -> None:
+    """Functions of the object graph whose traces it does not list."""
+    edit_objects(path, lambda objects: objects.concrete_functions.clear())
+
+
+@broken
+def concrete_function_without_body(path: Path) -> None:
+    """A trace that is no function of the library."""
+
+    def change(objects: Any) -> None:
+        for name, function in list(objects.concrete_functions.items()):
+            objects.concrete_functions["absent_" + name].CopyFrom(function)
+            del objects.concrete_functions[name]
+        for node in objects.nodes:
+            if node.HasField("bare_concrete_function"):
+                bare = node.bare_concrete_function
+                bare.concrete_function_name = "absent_" + bare.concrete_function_name
+
+    edit_objects(path, change)
+
+
+@broken
+def variable_of_no_dtype(path: Path) -> None:
+    """A variable's object with a dtype and a shape that are none."""
+
+    def change(objects: Any) -> None:
+        variable = objects.nodes[variable_child(objects).node_id].variable
+        variable.dtype = 9999
+        variable.shape.dim[0].size = -7
+
+    edit_objects(path, change)
+
+
+@broken
+def no_objects(path: Path) -> None:
+    """An object graph without even a root."""
+    edit_objects(path, lambda objects: objects.ClearField("nodes"))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import savedmodel
+from chunked import field
 from conftest import DIGITS, run_python
 
 NAMES = [
@@ -270,6 +271,20 @@ with savedmodel.load(sys.argv[1]) as model:
 """
     done = run_python(code, str(DIGITS))
     assert done.stdout == "(2, 3) (1, 10)\n", done.stderr
+
+
+def test_a_chain_of_objects(tmp_path: Path) -> None:
+    """A file of megabytes whose paths sum up to gigabytes."""
+    function = field(6, b"")
+    nodes = b"".join(
+        field(1, field(1, field(1, node + 1) + field(2, b"o")) + function)
+        for node in range(100_000)
+    )
+    (tmp_path / "saved_model.pb").write_bytes(
+        field(2, field(7, nodes + field(1, function))),
+    )
+    with pytest.raises(savedmodel.ResourceExhaustedError, match="paths .* are too long"):
+        savedmodel.inspect(tmp_path)
 
 
 FUZZ = """

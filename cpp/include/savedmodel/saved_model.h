@@ -102,9 +102,9 @@ SAVEDMODEL_EXPORT SavedModelBundle LoadSavedModel(const SessionOptions& session_
                                                   const std::string& export_dir,
                                                   const std::vector<std::string>& tags);
 
-// True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing. Here, below
-// and in Model::Load and Inspect a path may be a file:// URL: what follows scheme and
-// host, as TensorFlow reads it, with nothing decoded.
+// True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing. Here,
+// below and in Model::Load and Inspect a path may be a file:// URL: what follows scheme
+// and host, as TensorFlow reads it, with nothing decoded.
 SAVEDMODEL_EXPORT bool ContainsSavedModel(const std::string& export_dir);
 
 // The SavedModel directory that `path` stands for: itself, or, of a directory of numbered

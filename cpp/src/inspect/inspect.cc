@@ -10,7 +10,7 @@
 #include "core/status.h"
 #include "inspect/meta_graph.h"
 #include "inspect/saved_model_dir.h"
-#include "inspect/structured_text.h"
+#include "inspect/structured_value.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/core/framework/variable.pb.h"
@@ -74,16 +74,10 @@ class ObjectPaths {
 
   // "layers.0.call"; empty for the root and for what nothing leads to.
   std::string operator[](int node) const {
-    // A chain of a million objects would have paths of gigabytes.
-    constexpr std::size_t kMaxLength = 4096;
     std::vector<const std::string*> names;
-    std::size_t length = 0;
-    while (ways_[ToSize(node)].name != nullptr && length < kMaxLength) {
+    for (; ways_[ToSize(node)].name != nullptr; node = ways_[ToSize(node)].parent)
       names.push_back(ways_[ToSize(node)].name);
-      length += names.back()->size() + 1;
-      node = ways_[ToSize(node)].parent;
-    }
-    std::string path = ways_[ToSize(node)].name != nullptr ? "..." : "";
+    std::string path;
     for (auto name = names.rbegin(); name != names.rend(); ++name)
       path += (path.empty() ? "" : ".") + **name;
     return path;
@@ -193,7 +187,7 @@ class MetaGraphReader {
       switch (object.kind_case()) {
         case tf::SavedObject::kFunction: {
           FunctionInfo& function = info_.functions.emplace_back();
-          function.path = paths[id];
+          function.path = Counted(paths[id]);
           for (const std::string& name : object.function().concrete_functions())
             function.concrete_functions.push_back(ConcreteFunction(name));
           break;
@@ -201,29 +195,30 @@ class MetaGraphReader {
         case tf::SavedObject::kBareConcreteFunction: {
           if (traces.count(id) != 0) break;
           FunctionInfo& function = info_.functions.emplace_back();
-          function.path = paths[id];
+          function.path = Counted(paths[id]);
           function.concrete_functions.push_back(
               ConcreteFunction(object.bare_concrete_function().concrete_function_name()));
           break;
         }
         case tf::SavedObject::kVariable: {
           const tf::SavedVariable& variable = object.variable();
-          const std::string where = context_ + ", variable '" + paths[id] + "'";
-          info_.variables.push_back({paths[id], variable.name(),
+          const std::string path = Counted(paths[id]);
+          const std::string where = context_ + ", variable '" + path + "'";
+          info_.variables.push_back({path, variable.name(),
                                      ToDataType(variable.dtype(), where),
                                      ToPartialShape(variable.shape(), where),
                                      variable.trainable(), variable.device()});
           break;
         }
         case tf::SavedObject::kResource:
-          info_.tables.push_back({paths[id], CreatingOp(object)});
+          info_.tables.push_back({Counted(paths[id]), CreatingOp(object)});
           break;
         default: break;
       }
     }
   }
 
-  ConcreteFunctionInfo ConcreteFunction(const std::string& name) const {
+  ConcreteFunctionInfo ConcreteFunction(const std::string& name) {
     const auto& functions = proto_.object_graph_def().concrete_functions();
     const auto found = functions.find(name);
     if (found == functions.end()) {
@@ -232,8 +227,26 @@ class MetaGraphReader {
                                             "function '" +
                                             name + "'");
     }
-    return {name, StructuredText(found->second.canonicalized_input_signature()),
-            StructuredText(found->second.output_signature())};
+    const std::string what = context_ + ", function '" + name + "'";
+    const auto text = [&](const tf::StructuredValue& value) {
+      // Of functions that nobody is to call.
+      if (value.kind_case() == tf::StructuredValue::KIND_NOT_SET) return std::string();
+      return Counted(FromStructuredValue(value, what).ToString());
+    };
+    return {name, text(found->second.canonicalized_input_signature()),
+            text(found->second.output_signature())};
+  }
+
+  // A small file can say much: objects in a chain have paths that sum up to its square,
+  // and any number of functions can have the same trace.
+  std::string Counted(std::string text) {
+    constexpr std::size_t kMaxText = std::size_t{1} << 28;
+    text_size_ += text.size();
+    if (text_size_ > kMaxText) {
+      throw Error(ErrorCode::kResourceExhausted,
+                  context_ + ", object graph: its paths and signatures are too long");
+    }
+    return text;
   }
 
   // The op that makes the resource: in its function `_create_resource`, the one that is
@@ -302,6 +315,7 @@ class MetaGraphReader {
   const std::string& export_dir_;
   const std::string context_;
   MetaGraphInfo info_;
+  std::size_t text_size_ = 0;
   std::unordered_map<std::string_view, const tf::FunctionDef*> library_;  // by name
 };
 
@@ -316,7 +330,8 @@ std::string SliceText(const tf::TensorSliceProto& slice) {
   return text;
 }
 
-void ReadCheckpoint(const std::string& context, Inspection* inspection) {
+void ReadCheckpoint(Inspection* inspection) {
+  const std::string context = "model '" + inspection->path + "', variables.index";
   const std::string prefix =
       (fs::path(inspection->path) / tf::kSavedModelVariablesDirectory /
        tf::kSavedModelVariablesFilename)
@@ -330,14 +345,14 @@ void ReadCheckpoint(const std::string& context, Inspection* inspection) {
   if (!reader.Valid() || !reader.key().empty() ||
       !header.ParseFromArray(reader.value().data(),
                              static_cast<int>(reader.value().size()))) {
-    throw Error(ErrorCode::kDataLoss, context + ": variables.index has no header");
+    throw Error(ErrorCode::kDataLoss, context + " has no header");
   }
   inspection->num_shards = header.num_shards();
   for (reader.Next(); reader.Valid(); reader.Next()) {
     const std::string key(reader.key());
     // The entry of one slice, under a name of numbers: the tensor's own entry lists it.
     if (!key.empty() && key.front() == '\0') continue;
-    const std::string where = context + ", variables.index, key '" + key + "'";
+    const std::string where = context + ", key '" + key + "'";
     tf::BundleEntryProto entry;
     tf::TensorShape shape;
     if (!entry.ParseFromArray(reader.value().data(),
@@ -393,7 +408,6 @@ Inspection Inspect(const std::string& path, std::optional<std::int64_t> version)
   PrepareLogging();
   Inspection inspection;
   inspection.path = ResolveExportDir(path, version);
-  const std::string context = "model '" + inspection.path + "'";
   if (inspection.path != LocalPath(path)) {
     for (const auto& [number, folder] : ListVersions(LocalPath(path)))
       inspection.versions.push_back(number);
@@ -414,7 +428,7 @@ Inspection Inspect(const std::string& path, std::optional<std::int64_t> version)
   for (const tf::MetaGraphDef& meta_graph : saved_model->meta_graphs()) {
     inspection.meta_graphs.push_back(MetaGraphReader(meta_graph, inspection.path).Read());
   }
-  ReadCheckpoint(context, &inspection);
+  ReadCheckpoint(&inspection);
   return inspection;
 }
 

@@ -313,8 +313,8 @@ std::optional<Fingerprint> ReadFingerprint(const std::string& export_dir) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return std::nullopt;
   tf::FingerprintDef proto;
-  ThrowIfError(tf::ReadBinaryProto(tf::Env::Default(), path, &proto),
-               "model '" + export_dir + "'");
+  ThrowIfUnreadable(tf::ReadBinaryProto(tf::Env::Default(), path, &proto),
+                    "model '" + export_dir + "'");
   Fingerprint fingerprint;
   fingerprint.saved_model_checksum = proto.saved_model_checksum();
   fingerprint.graph_def_program_hash = proto.graph_def_program_hash();
