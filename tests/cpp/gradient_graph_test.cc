@@ -1,5 +1,6 @@
 #include "run/gradient_graph.h"
 
+#include <cmath>
 #include <memory>
 
 #include "core/runtime.h"
@@ -203,17 +204,39 @@ TEST_F(GradientGraphTest, NoWayToTheVariable) {
 
 TEST_F(GradientGraphTest, OpsWithoutAGradientAreNamed) {
   Define("f",
-         {Read("r"), Arithmetic("e", "Erfc", {"r:value:0"}),
+         {Read("r"), Arithmetic("e", "Digamma", {"r:value:0"}),
           Arithmetic("m", "Mul", {"x", "e:y:0"})},
          "m:z:0");
   Define("outer", {CallOf("a", "f", "x")}, "a:output:0");
   EXPECT_TRUE(Throws(ErrorCode::kUnimplemented,
-                     {"model 'm'", "'g/call/a/e'", "op Erfc in function 'f'"},
+                     {"model 'm'", "'g/call/a/e'", "op Digamma in function 'f'"},
                      [&] { Build("outer"); }));
   // The symbolic gradients themselves crash on this one.
   Define("loop", {Read("r"), Arithmetic("e", "Exit", {"r:value:0"})}, "e:output:0");
   EXPECT_TRUE(Throws(ErrorCode::kUnimplemented, {"op Exit in function 'loop'"},
                      [&] { Build("loop"); }));
+}
+
+// Each has the value of the op itself and the gradient of another.
+TEST_F(GradientGraphTest, OpsWithAStandIn) {
+  Define("rounded",
+         {Read("r"), Arithmetic("m", "Mul", {"x", "r:value:0"}),
+          Arithmetic("c", "Rint", {"m:z:0"}), Arithmetic("y", "Mul", {"m:z:0", "c:y:0"})},
+         "y:z:0");
+  const Answer rounded = Run("rounded");
+  EXPECT_EQ(rounded.output, (Floats{9, 64}));
+  EXPECT_EQ(rounded.gradient, (Floats{3, 16}));
+}
+
+TEST_F(GradientGraphTest, ErfcKeepsItsPrecision) {
+  Define("f", {Read("r"), Arithmetic("y", "Erfc", {"r:value:0"})}, "y:y:0");
+  const Answer answer = Run("f");
+  for (const std::size_t i : {0U, 1U}) {
+    const float w = i == 0 ? 3 : 4;
+    // 1 - erf(4) is zero in float32.
+    EXPECT_FLOAT_EQ(answer.output[i], std::erfc(w));
+    EXPECT_FLOAT_EQ(answer.gradient[i], -std::exp(-w * w) * 2 / std::sqrt(3.14159265F));
+  }
 }
 
 // y = 2 w x with the gradient 10 dy x, as tf.custom_gradient saves it.
