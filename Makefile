@@ -27,10 +27,11 @@ test: $(VENV)/ready build/test-packages
 	cmake --build --preset asan
 	ctest --preset asan
 
-# Ratios against TensorFlow's Python and against bare C++; not part of the tests.
+# Ratios to TensorFlow's Python and to bare C++, of calls and of loading; not part of the tests.
 bench: $(VENV)/ready
 	$(INSTALL) ".[cpu,bench]"
 	$(BIN)/python benchmarks/overhead
+	$(BIN)/python benchmarks/load
 
 format: $(VENV)/ready
 	$(INSTALL) ".[cpu,test]"

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
-import os
-import platform
 import sys
 from pathlib import Path
 
 # `python FOLDER` puts the folder itself on the path, and its parts are modules of a package.
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-import numpy as np  # noqa: E402
-from benchmarks.overhead import bare, calls, process, report  # noqa: E402
 from rich.console import Console  # noqa: E402
+
+from benchmarks import native, report  # noqa: E402
+from benchmarks.overhead import bare, calls, process  # noqa: E402
 
 
 def main() -> None:
     """Measure everything and print it. The exit status does not depend on the figures."""
     args = _parser().parse_args()
     messages = Console(stderr=True)
-    machine = report.about_machine()
+    load_before = report.load_average()
     with messages.status("building") as status:
         library = bare.build()
         status.update("making the models")
-        models = bare.BUILD / "models"
+        models = native.BUILD / "models"
         calls.make_models(models)
 
         # First, while no other process shares TensorFlow's libraries: PSS would count less.
@@ -36,7 +33,7 @@ def main() -> None:
         rows: list[report.Row] = []
         copies: list[report.Row] = []
         for subject in calls.SUBJECTS:
-            found, copied, version = calls.measure_calls(
+            found, copied = calls.measure_calls(
                 library, models, subject, args.rounds, args.calls, status.update
             )
             rows += found
@@ -47,28 +44,17 @@ def main() -> None:
         )
         calls.assert_no_tensorflow()
 
-    machine["load_after"] = os.getloadavg()[0]
+    tensorflow_calls = calls.tensorflow_calls(args.calls)
     about = {
-        "machine": machine,
-        "versions": {
-            "savedmodel": importlib.metadata.version("savedmodel"),
-            "tensorflow": version,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "date": report.today(),
+        **report.about_run(load_before),
         "rounds": args.rounds,
         "calls_per_round": args.calls,
-        "tensorflow_calls_per_round": calls.tensorflow_calls(args.calls),
+        "tensorflow_calls_per_round": tensorflow_calls,
         "process_rounds": args.process_rounds,
+        "method": f"A round's time of a call is the mean of {args.calls} calls "
+        f"({tensorflow_calls} of TensorFlow's Python).",
     }
-    done = report.Report(about, rows + copies + later)
-    # Wide enough for the tables where the output is a file.
-    done.print(Console(width=None if sys.stdout.isatty() else 120))
-    if args.markdown is not None:
-        args.markdown.write_text(done.markdown())
-    if args.json is not None:
-        args.json.write_text(json.dumps(done.json(), indent=2) + "\n")
+    report.Report(about, rows + copies + later).write(args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,8 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         default=20,
         help="of fresh processes that import; a quarter of that for memory (default: 20)",
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    report.add_arguments(parser)
     return parser
 
 

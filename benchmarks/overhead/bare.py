@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "benchmarks"
+from benchmarks import native
 
 Floats = npt.NDArray[np.float32]
 
 
 def build() -> Path:
-    """The library's path, built anew if its source is newer."""
-    beside_python = str(Path(sys.executable).parent)
-    cmake = shutil.which("cmake") or shutil.which("cmake", path=beside_python)
-    if cmake is None:
-        sys.exit("the C++ half of this benchmark needs cmake: pip install cmake ninja")
-    if not (BUILD / "CMakeCache.txt").exists():
-        ninja = shutil.which("ninja") or shutil.which("ninja", path=beside_python)
-        generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
-        _run(
-            [
-                *(cmake, "-S", str(ROOT), "-B", str(BUILD), *generator),
-                "-DCMAKE_BUILD_TYPE=Release",
-                f"-DPython_EXECUTABLE={sys.executable}",
-                "-DSAVEDMODEL_BUILD_PYTHON=OFF",
-                "-DSAVEDMODEL_BUILD_BENCHMARKS=ON",
-            ]
-        )
-    _run([cmake, "--build", str(BUILD), "--target", "bare_run_callable"])
-    return BUILD / "benchmarks" / "libbare_run_callable.so"
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{done.stdout}\nfailed: {' '.join(command)}")
-
-
-def _tensorflow_folder() -> Path:
-    spec = importlib.util.find_spec("tensorflow")
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit("no TensorFlow wheel is installed for this Python")
-    return Path(next(iter(spec.submodule_search_locations)))
+    """The library's path."""
+    return native.build("bare_run_callable", "libbare_run_callable.so")
 
 
 class BareCallable:
@@ -64,7 +29,7 @@ class BareCallable:
         self._library = _declare(ctypes.CDLL(str(library)))
         dims = (ctypes.c_int64 * array.ndim)(*array.shape)
         self._handle = self._library.Bare_Open(
-            str(_tensorflow_folder() / "libtensorflow_cc.so.2").encode(),
+            str(native.cc_library()).encode(),
             str(export_dir).encode(),
             b"serving_default",
             inter_op_thread_pool,

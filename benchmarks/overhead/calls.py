@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.overhead.bare import BareCallable, Floats
-from benchmarks.overhead.report import Row, median_row
 
 import savedmodel
+from benchmarks import fresh_process
+from benchmarks.overhead.bare import BareCallable, Floats
+from benchmarks.report import Row, median_row, ratios
 
 DIFFERENCE_LIMIT_US = 1.5
 TENSORFLOW_LIMIT = 0.1
@@ -55,9 +55,7 @@ class TensorFlowWorker:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
-            hello = self._answer()
-        self.version: str = hello["version"]
-        self.output: list[float] = hello["output"]
+            self.output: list[float] = self._answer()
 
     def run(self, what: str, calls: int) -> int:
         """The nanoseconds that so many calls took together: `what` is "tensor" or "numpy"."""
@@ -152,8 +150,8 @@ SUBJECTS = (
 
 def measure_calls(
     library: Path, models: Path, subject: Subject, rounds: int, calls: int, progress: Progress
-) -> tuple[list[Row], Row, str]:
-    """Rows of times, the row of what was copied meanwhile, and TensorFlow's version."""
+) -> tuple[list[Row], Row]:
+    """Rows of times, and the row of what was copied meanwhile."""
     path, array = models / subject.folder, aligned(subject.shape)
     runtimes = [_Runtime(library, path, array, options) for options in _POOL_NUMBERS]
     with closing(TensorFlowWorker(path, array)) as worker:
@@ -186,7 +184,6 @@ def measure_calls(
                     made = calls if key[1] else tensorflow_calls(calls)
                     times[key].append(group[key](calls) / made / 1e3)
         after = savedmodel.copy_stats()
-        version = worker.version
     for runtime in runtimes:
         runtime.close()
 
@@ -200,7 +197,7 @@ def measure_calls(
         "bytes",
         limit=0,
     )
-    return rows, copied, version
+    return rows, copied
 
 
 def _call_rows(subject: Subject, options: str, times: Times) -> list[Row]:
@@ -217,24 +214,20 @@ def _call_rows(subject: Subject, options: str, times: Times) -> list[Row]:
     median("bare C++", bare)
     median("TensorFlow's Python, tensor to tensor", tensor)
     median("TensorFlow's Python, array to array", from_numpy)
-    median("bare C++ / TensorFlow's, tensor to tensor", _ratios(bare, tensor), "ratio")
+    median("bare C++ / TensorFlow's, tensor to tensor", ratios(bare, tensor), "ratio")
     for kind, label in (("signature", "signature(x=array)"), ("bound", "bound()")):
         ours = times[kind, options]
         limit = subject.tensorflow_limit
         median(label, ours)
         median(f"{label} - bare C++", _differences(ours, bare), limit=DIFFERENCE_LIMIT_US)
-        median(f"{label} / bare C++", _ratios(ours, bare), "ratio")
-        median(f"{label} / TensorFlow's, tensor to tensor", _ratios(ours, tensor), "ratio", limit)
-        median(f"{label} / TensorFlow's, array to array", _ratios(ours, from_numpy), "ratio", limit)
+        median(f"{label} / bare C++", ratios(ours, bare), "ratio")
+        median(f"{label} / TensorFlow's, tensor to tensor", ratios(ours, tensor), "ratio", limit)
+        median(f"{label} / TensorFlow's, array to array", ratios(ours, from_numpy), "ratio", limit)
     return rows
 
 
 def _differences(ours: list[float], theirs: list[float]) -> list[float]:
     return [our - their for our, their in zip(ours, theirs, strict=True)]
-
-
-def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
-    return [our / their for our, their in zip(ours, theirs, strict=True)]
 
 
 def measure_copies(pass_through: Path, multiply: Path, calls: int) -> list[Row]:
@@ -279,12 +272,4 @@ def assert_no_tensorflow() -> None:
 
 def make_models(folder: Path) -> None:
     """Run models.py in a process of its own, unless it has run before."""
-    script, complete = Path(__file__).with_name("models.py"), folder / "complete"
-    if complete.exists() and complete.stat().st_mtime > script.stat().st_mtime:
-        return
-    subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if "TF_CPP_MIN_LOG_LEVEL" not in os.environ else None,
-    )
+    fresh_process.make_once(Path(__file__).with_name("models.py"), folder / "complete", [folder])

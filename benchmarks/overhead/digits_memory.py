@@ -1,8 +1,8 @@
 """Loads the digit model, calls it ten times, and prints the memory of its process as JSON.
 
-    python benchmarks/overhead/digits_memory.py savedmodel|tensorflow SAVED_MODEL
+    python -m benchmarks.overhead.digits_memory savedmodel|tensorflow SAVED_MODEL
 
-{"VmRSS": bytes, "Pss": bytes}; without "Pss" where the kernel does not tell it.
+{"VmRSS": bytes, "VmHWM": bytes, "Pss": bytes}; without those that the kernel does not tell.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+
+from benchmarks.memory import memory
 
 CALLS = 10
 
@@ -39,20 +40,6 @@ def run_tensorflow(path: str) -> object:
     for _ in range(CALLS):
         model.signatures["serving_default"](image=image)
     return model
-
-
-def memory() -> dict[str, int]:
-    """Of this process, in bytes."""
-    found = {}
-    for file, key in (("status", "VmRSS"), ("smaps_rollup", "Pss")):
-        try:
-            lines = Path("/proc/self", file).read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            if line.startswith(key + ":"):
-                found[key] = int(line.split()[1]) * 1024
-    return found
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks.overhead.bare import ROOT
-from benchmarks.overhead.report import Row, median_row
+from benchmarks import fresh_process
+from benchmarks.native import ROOT
+from benchmarks.report import Row, median_row, ratios
 
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
 IMPORT_LIMIT_MS = 50
@@ -41,7 +39,7 @@ def measure_imports(rounds: int, progress: Progress) -> list[Row]:
                 f"import time; start = time.perf_counter(); {statement}; "
                 "print((time.perf_counter() - start) * 1e3)"
             )
-            elapsed = float(_fresh_process(["-c", code]))
+            elapsed = float(fresh_process.run_python(["-c", code]))
             if turn >= 0:
                 times[name].append(elapsed)
     section = "Import, in a fresh process"
@@ -54,12 +52,12 @@ def measure_imports(rounds: int, progress: Progress) -> list[Row]:
 
 def measure_memory(rounds: int, progress: Progress) -> list[Row]:
     """Resident memory of a process that loaded the digit model and called it ten times."""
-    script = str(Path(__file__).with_name("digits_memory.py"))
     found: dict[tuple[str, str], list[float]] = {}
     for turn in range(rounds):
         progress(f"memory: round {turn + 1} of {rounds}")
         for runtime in ("savedmodel", "tensorflow"):
-            sizes = json.loads(_fresh_process([script, runtime, str(DIGITS)]))
+            command = ["-m", "benchmarks.overhead.digits_memory", runtime, DIGITS]
+            sizes = json.loads(fresh_process.run_python(command))
             for kind, size in sizes.items():
                 found.setdefault((kind, runtime), []).append(size / 1e6)
     section = "Memory of a process after loading the digit model and ten calls"
@@ -68,22 +66,16 @@ def measure_memory(rounds: int, progress: Progress) -> list[Row]:
         if (kind, "savedmodel") not in found:
             continue
         ours, theirs = found[kind, "savedmodel"], found[kind, "tensorflow"]
-        ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
         name = {"VmRSS": "resident (VmRSS)", "Pss": "proportional (PSS)"}[kind]
         rows += [
             median_row(section, f"{name}, savedmodel", ours, "MB"),
             median_row(section, f"{name}, TensorFlow's Python", theirs, "MB"),
             median_row(
-                section, f"{name}, savedmodel / TensorFlow's Python", ratios, "ratio", MEMORY_LIMIT
+                section,
+                f"{name}, savedmodel / TensorFlow's Python",
+                ratios(ours, theirs),
+                "ratio",
+                MEMORY_LIMIT,
             ),
         ]
     return rows
-
-
-def _fresh_process(arguments: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd="/"
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr}")
-    return done.stdout.strip().splitlines()[-1]

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead/tensorflow_worker.py SAVED_MODEL INPUT.npy
 
-Says {"version": ..., "output": [...]} when it is ready. A line ["tensor", 50] then makes it call
+Says the output's elements, [...], when it is ready. A line ["tensor", 50] then makes it call
 the signature 50 times with a tensor that was made once; ["numpy", 50] does it from an array to an
 array. It answers with the nanoseconds that the calls took together.
 """
@@ -34,12 +34,7 @@ def main() -> None:
     signature = model.signatures["serving_default"]
     array = np.load(sys.argv[2])
     tensor = tf.constant(array)
-    answer(
-        {
-            "version": tf.__version__,
-            "output": signature(x=tensor)["y"].numpy().ravel().tolist(),
-        }
-    )
+    answer(signature(x=tensor)["y"].numpy().ravel().tolist())
     for line in sys.stdin:
         what, calls = json.loads(line)
         start = time.perf_counter_ns()

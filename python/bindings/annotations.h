@@ -16,7 +16,8 @@ namespace savedmodel::python {
 SAVEDMODEL_ANNOTATION(ArrayObject);
 SAVEDMODEL_ANNOTATION(TensorSpecObject);
 SAVEDMODEL_ANNOTATION(FingerprintObject);
-SAVEDMODEL_ANNOTATION(LoadPhaseObject);
+SAVEDMODEL_ANNOTATION(InspectionObject);
+SAVEDMODEL_ANNOTATION(LoadReportObject);
 #undef SAVEDMODEL_ANNOTATION
 
 using ArrayDict = pybind11::typing::Dict<pybind11::str, ArrayObject>;
@@ -35,7 +36,8 @@ namespace pybind11::detail {
 SAVEDMODEL_ANNOTATION_NAME(ArrayObject, "numpy.typing.NDArray[typing.Any]");
 SAVEDMODEL_ANNOTATION_NAME(TensorSpecObject, "savedmodel.specs.TensorSpec");
 SAVEDMODEL_ANNOTATION_NAME(FingerprintObject, "savedmodel.specs.Fingerprint | None");
-SAVEDMODEL_ANNOTATION_NAME(LoadPhaseObject, "savedmodel.specs.LoadPhase");
+SAVEDMODEL_ANNOTATION_NAME(InspectionObject, "savedmodel.inspection.Inspection");
+SAVEDMODEL_ANNOTATION_NAME(LoadReportObject, "savedmodel.specs.LoadReport");
 #undef SAVEDMODEL_ANNOTATION_NAME
 
 }  // namespace pybind11::detail

@@ -244,9 +244,27 @@ Tensor FromPython(const py::handle& object, const TensorSpec& spec, const Place&
   return tensor;
 }
 
-// An object of another library that holds, or can give, an array.
-py::object ForeignArray(const py::handle& object, const TensorSpec& spec,
-                        const Place& place) {
+}  // namespace
+
+CopyMode ToCopyMode(PyObject* copy) {
+  if (copy == Py_None) return CopyMode::kIfNeeded;
+  if (copy == Py_False) return CopyMode::kNever;
+  if (copy == Py_True) return CopyMode::kAlways;
+  throw py::type_error(std::string("copy: expected None, False or True, got ") +
+                       Py_TYPE(copy)->tp_name);
+}
+
+Shape ShapeOf(PyArrayObject* array) {
+  return Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
+}
+
+bool IsImmutable(PyObject* object) {
+  return PyBool_Check(object) || PyLong_Check(object) || PyFloat_Check(object) ||
+         PyComplex_Check(object) || PyUnicode_Check(object) || PyBytes_Check(object) ||
+         PyArray_IsScalar(object, Generic);
+}
+
+py::object ForeignArray(const py::handle& object, const Place& place) {
   const bool has_array =
       py::hasattr(object, "__array__") || py::hasattr(object, "__array_interface__");
   if (py::hasattr(object, "__dlpack__")) {
@@ -270,27 +288,7 @@ py::object ForeignArray(const py::handle& object, const TensorSpec& spec,
     py::object array = AsArray(object, nullptr);
     if (PyArray_Check(array.ptr())) return array;
   }
-  FailType(place, spec, std::string("a ") + Py_TYPE(object.ptr())->tp_name);
-}
-
-}  // namespace
-
-CopyMode ToCopyMode(PyObject* copy) {
-  if (copy == Py_None) return CopyMode::kIfNeeded;
-  if (copy == Py_False) return CopyMode::kNever;
-  if (copy == Py_True) return CopyMode::kAlways;
-  throw py::type_error(std::string("copy: expected None, False or True, got ") +
-                       Py_TYPE(copy)->tp_name);
-}
-
-Shape ShapeOf(PyArrayObject* array) {
-  return Shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
-}
-
-bool IsImmutable(PyObject* object) {
-  return PyBool_Check(object) || PyLong_Check(object) || PyFloat_Check(object) ||
-         PyComplex_Check(object) || PyUnicode_Check(object) || PyBytes_Check(object) ||
-         PyArray_IsScalar(object, Generic);
+  return py::object();
 }
 
 Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
@@ -313,7 +311,8 @@ Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
   if (IsImmutable(object) || PyList_Check(object) || PyTuple_Check(object)) {
     return FromPython(object, spec, place, copy);
   }
-  const py::object array = ForeignArray(object, spec, place);
+  const py::object array = ForeignArray(object, place);
+  if (!array) FailType(place, spec, std::string("a ") + Py_TYPE(object)->tp_name);
   return FromArray(reinterpret_cast<PyArrayObject*>(array.ptr()), spec, place, copy);
 }
 

@@ -1,7 +1,7 @@
 #ifndef SAVEDMODEL_BINDINGS_ARRAY_IN_H_
 #define SAVEDMODEL_BINDINGS_ARRAY_IN_H_
 
-#include <Python.h>
+#include <pybind11/pybind11.h>
 
 #include <string>
 
@@ -35,6 +35,11 @@ struct Place {
 // not compared with the spec's. Requires GIL.
 Tensor ToTensor(PyObject* object, const TensorSpec& spec, const Place& place,
                 CopyMode copy);
+
+// The array that an object of another library holds or can give, by __dlpack__, __array__
+// or the buffer protocol; null if it is no such object. Throws TypeError where it
+// refuses. Requires GIL.
+pybind11::object ForeignArray(const pybind11::handle& object, const Place& place);
 
 // The sizes of an array's dimensions.
 Shape ShapeOf(PyArrayObject* array);

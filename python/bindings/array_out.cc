@@ -146,4 +146,12 @@ void WriteOut(const Tensor& tensor, PyObject* object, const Place& place) {
   }
 }
 
+py::object ReadOnly(py::object array) {
+  if (PyArray_Check(array.ptr())) {
+    PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array.ptr()),
+                       NPY_ARRAY_WRITEABLE);
+  }
+  return array;
+}
+
 }  // namespace savedmodel::python

@@ -14,6 +14,9 @@ namespace savedmodel::python {
 // bytes. Throws TypeError for dtypes that NumPy lacks. Requires GIL.
 pybind11::object ToArray(Tensor tensor, CopyMode copy = CopyMode::kIfNeeded);
 
+// The array, no longer writable. Requires GIL.
+pybind11::object ReadOnly(pybind11::object array);
+
 // The tensor behind an array that ToArray made, while the array lives; else null.
 const Tensor* OutputTensor(PyArrayObject* array);
 

@@ -28,23 +28,25 @@ Options ToOptions(const py::object& object, const char* name) {
 
 }  // namespace
 
-py::object ToTensorSpec(const std::string& name, const TensorSpec& spec) {
-  py::object shape = py::none();
-  if (!spec.shape.unknown_rank()) {
-    py::tuple dims(spec.shape.dims().size());
-    for (std::size_t i = 0; i < dims.size(); ++i) {
-      const std::int64_t dim = spec.shape.dims()[i];
-      dims[i] = dim == PartialShape::kUnknownDim ? py::object(py::none()) : py::int_(dim);
-    }
-    shape = dims;
+py::object ToShape(const PartialShape& shape) {
+  if (shape.unknown_rank()) return py::none();
+  py::tuple dims(shape.dims().size());
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    const std::int64_t dim = shape.dims()[i];
+    dims[i] = dim == PartialShape::kUnknownDim ? py::object(py::none()) : py::int_(dim);
   }
+  return dims;
+}
+
+py::object ToTensorSpec(const std::string& name, const TensorSpec& spec) {
   // A resource or variant has no NumPy dtype; the spec of one says so.
   py::object dtype = py::none();
   if (spec.dtype != DataType::kResource && spec.dtype != DataType::kVariant) {
     dtype = py::reinterpret_borrow<py::object>(
         reinterpret_cast<PyObject*>(NumpyDtype(spec.dtype)));
   }
-  return py::module_::import("savedmodel.specs").attr("TensorSpec")(name, dtype, shape);
+  return py::module_::import("savedmodel.specs")
+      .attr("TensorSpec")(name, dtype, ToShape(spec.shape));
 }
 
 SessionOptions ToSessionOptions(const py::object& object) {

@@ -13,6 +13,8 @@
 
 namespace savedmodel::python {
 
+// A tuple with None for unknown sizes, or None for an unknown rank. Requires GIL.
+pybind11::object ToShape(const PartialShape& shape);
 // savedmodel.TensorSpec(name, dtype, shape). Requires GIL.
 pybind11::object ToTensorSpec(const std::string& name, const TensorSpec& spec);
 

@@ -17,13 +17,15 @@ namespace py = pybind11;
 
 Model Load(const py::object& path, const py::object& tags,
            const py::object& session_options, const py::object& run_options,
-           std::optional<std::int64_t> version, bool warmup) {
+           std::optional<std::int64_t> version, const py::object& signatures,
+           bool warmup) {
   DrainReleases();
   LoadOptions options;
   if (!tags.is_none()) options.tags = ToNames(tags, "tags");
   options.session_options = ToSessionOptions(session_options);
   options.run_options = ToRunOptions(run_options);
   options.version = version;
+  if (!signatures.is_none()) options.signatures = ToNames(signatures, "signatures");
   options.warmup = warmup;
   const std::string bytes = ToPath(path);
   const GilRelease released;
@@ -37,7 +39,8 @@ void RegisterModel(py::module_& m) {
   py::class_<Model>(m, "Model", "The native half of savedmodel.Model.",
                     py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&Load), py::arg("path"), py::arg("tags"), py::arg("session_options"),
-           py::arg("run_options"), py::arg("version"), py::arg("warmup"))
+           py::arg("run_options"), py::arg("version"), py::arg("signatures"),
+           py::arg("warmup"))
       .def(
           "signature",
           [](const Model& self, const std::string& name) {
@@ -74,6 +77,18 @@ void RegisterModel(py::module_& m) {
       .def_property_readonly(
           "load_report",
           [](const Model& self) { return ToLoadReport(self.bundle().load_report()); })
+      .def("root", &Model::root)
+      .def("variables", &Model::variables)
+      .def("trainable_variables", &Model::trainable_variables)
+      .def("regularization_losses", &Model::regularization_losses)
+      .def(
+          "save",
+          [](const Model& self, const py::object& path) {
+            const std::string bytes = ToPath(path);
+            const GilRelease released;
+            self.Save(bytes);
+          },
+          py::arg("path"))
       .def("close", &Model::Close, py::call_guard<GilRelease>());
 }
 

@@ -5,9 +5,12 @@
 #include "register.h"
 #include "savedmodel/version.h"
 
+void savedmodel::python::ImportNumpy() {
+  if (_import_array() < 0) throw pybind11::error_already_set();
+}
+
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The native half of savedmodel. Use the names that `savedmodel` exports.";
-  if (_import_array() < 0) throw pybind11::error_already_set();
   m.attr("TENSORFLOW_VERSION") = SAVEDMODEL_TENSORFLOW_VERSION_STRING;
 
   pybind11::module_::import("atexit").attr("register")(
@@ -18,5 +21,7 @@ PYBIND11_MODULE(_core, m) {
   savedmodel::python::RegisterSession(m);
   savedmodel::python::RegisterSignature(m);
   savedmodel::python::RegisterSavedModel(m);
+  savedmodel::python::RegisterObjectGraph(m);
+  savedmodel::python::RegisterInspect(m);
   savedmodel::python::RegisterModel(m);
 }

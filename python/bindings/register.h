@@ -8,7 +8,9 @@ namespace savedmodel::python {
 
 void RegisterAllocator(pybind11::module_& m);
 void RegisterErrors(pybind11::module_& m);
+void RegisterInspect(pybind11::module_& m);
 void RegisterModel(pybind11::module_& m);
+void RegisterObjectGraph(pybind11::module_& m);
 void RegisterOptions(pybind11::module_& m);
 void RegisterSavedModel(pybind11::module_& m);
 void RegisterSession(pybind11::module_& m);

@@ -34,14 +34,15 @@ FingerprintObject ToFingerprint(const std::optional<Fingerprint>& fingerprint) {
               fingerprint->uuid));
 }
 
-py::typing::Dict<py::str, LoadPhaseObject> ToLoadReport(
-    const std::vector<LoadPhase>& phases) {
-  const py::object type = py::module_::import("savedmodel.specs").attr("LoadPhase");
-  py::typing::Dict<py::str, LoadPhaseObject> report;
-  for (const LoadPhase& phase : phases) {
-    report[py::str(phase.name)] = type(phase.seconds, phase.bytes);
+LoadReportObject ToLoadReport(const LoadReport& report) {
+  const py::module_ specs = py::module_::import("savedmodel.specs");
+  const py::object phase_type = specs.attr("LoadPhase");
+  py::dict phases;
+  for (const LoadPhase& phase : report.phases) {
+    phases[py::str(phase.name)] = phase_type(phase.seconds, phase.bytes);
   }
-  return report;
+  return py::object(specs.attr("LoadReport")(phases, report.repairs,
+                                             report.bytes_restored, report.bytes_saved));
 }
 
 void RegisterSavedModel(py::module_& m) {
@@ -95,8 +96,7 @@ session_options, run_options: None for the defaults. tags: an iterable of str.
       "contains_saved_model",
       [](const py::object& path) { return ContainsSavedModel(ToPath(path)); },
       py::arg("path"),
-      "True if the directory holds a saved_model.pb or saved_model.pbtxt. Loads "
-      "nothing.");
+      "True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing.");
 
   m.def(
       "set_log_level", [](int level) { SetLogLevel(static_cast<LogLevel>(level)); },

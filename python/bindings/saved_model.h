@@ -11,9 +11,8 @@ namespace savedmodel::python {
 
 // savedmodel.Fingerprint or None. Requires GIL.
 FingerprintObject ToFingerprint(const std::optional<Fingerprint>& fingerprint);
-// Phase name -> savedmodel.LoadPhase. Requires GIL.
-pybind11::typing::Dict<pybind11::str, LoadPhaseObject> ToLoadReport(
-    const std::vector<LoadPhase>& phases);
+// A savedmodel.LoadReport. Requires GIL.
+LoadReportObject ToLoadReport(const LoadReport& report);
 
 }  // namespace savedmodel::python
 

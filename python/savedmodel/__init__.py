@@ -36,12 +36,22 @@ from savedmodel.errors import (
     UnknownError,
     UnknownSignatureError,
 )
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase, TensorSpec
+from savedmodel.specs import (
+    CopyStats,
+    Fingerprint,
+    LoadPhase,
+    LoadReport,
+    RaggedTensorValue,
+    SparseTensorValue,
+    TensorSpec,
+)
 
 if TYPE_CHECKING:
     from savedmodel._native import (
         BoundCall,
+        ConcreteFunction,
         DeviceAttributes,
+        Function,
         RunMetadata,
         RunOptions,
         SavedModelBundle,
@@ -50,18 +60,23 @@ if TYPE_CHECKING:
         SessionOptions,
         Signature,
         SignatureDef,
+        Variable,
         aligned_allocator,
         aligned_empty,
         contains_saved_model,
         load_saved_model,
     )
+    from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
+    from savedmodel.object_graph import Asset, TrackableObject
 
 __all__ = [
     "AbortedError",
     "AlreadyExistsError",
+    "Asset",
     "BoundCall",
     "CancelledError",
+    "ConcreteFunction",
     "CopyStats",
     "DataLossError",
     "DeadlineExceededError",
@@ -69,13 +84,17 @@ __all__ = [
     "ErrorCode",
     "FailedPreconditionError",
     "Fingerprint",
+    "Function",
+    "Inspection",
     "InternalError",
     "InvalidArgumentError",
     "LoadPhase",
+    "LoadReport",
     "Model",
     "NotFoundError",
     "OutOfRangeError",
     "PermissionDeniedError",
+    "RaggedTensorValue",
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
@@ -87,12 +106,15 @@ __all__ = [
     "Signature",
     "SignatureDef",
     "Signatures",
+    "SparseTensorValue",
     "TensorSpec",
+    "TrackableObject",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
     "UnknownSignatureError",
+    "Variable",
     "__version__",
     "aligned_allocator",
     "aligned_empty",
@@ -100,22 +122,26 @@ __all__ = [
     "copy_stats",
     "get_cmake_dir",
     "get_include_dir",
+    "inspect",
     "load",
     "load_saved_model",
     "set_log_level",
 ]
 
-# Names that are not here yet come from one of two modules, both of which load TensorFlow's
-# library: these from `model`, the others from `_native`.
-_IN_MODEL = frozenset({"Model", "Signatures", "copy_stats", "load", "set_log_level"})
+# Names that are not here yet, all of which need TensorFlow's library, come from these modules
+# or else from `_native`.
+_MODULES = {
+    "savedmodel.inspection": ("Inspection", "inspect"),
+    "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
+    "savedmodel.object_graph": ("Asset", "TrackableObject"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'savedmodel' has no attribute {name!r}")
-    module = importlib.import_module(
-        "savedmodel.model" if name in _IN_MODEL else "savedmodel._native"
-    )
+    module = importlib.import_module(_MODULE_OF.get(name, "savedmodel._native"))
     value = getattr(module, name)
     globals()[name] = value  # the next use does not come here
     return value

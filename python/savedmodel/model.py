@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from savedmodel import _native
+from savedmodel import _native, archive
 from savedmodel.errors import InvalidArgumentError, UnknownSignatureError
-from savedmodel.specs import CopyStats, Fingerprint, LoadPhase
+from savedmodel.object_graph import ObjectGraph
+from savedmodel.specs import CopyStats, Fingerprint, LoadReport
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,6 +57,10 @@ class Signatures(Mapping[str, _native.Signature]):
 class Model:
     """A loaded SavedModel. Made by `savedmodel.load`.
 
+    The object that was saved is reached through attributes and items, as `tf.saved_model.load`
+    gives it: `model.v`, `model["layers"][0].kernel`, `model.f(x, training=False)`, `model(x)`. See
+    TrackableObject for what they are.
+
     Any number of threads may use it at once. It is a context manager that closes the model, and
     it can be pickled: the receiver loads the same path with the same options, and raises
     FailedPreconditionError if the fingerprint there is another.
@@ -68,15 +73,23 @@ class Model:
         session_options: SessionOptionsLike = None,
         run_options: RunOptionsLike = None,
         version: int | None = None,
+        signatures: Iterable[str] | str | None = None,
         warmup: bool = False,
     ) -> None:
         """See `savedmodel.load`."""
         if tags is not None and not isinstance(tags, str):
             tags = sorted(tags)
+        if signatures is not None and not isinstance(signatures, str):
+            signatures = sorted(signatures)
+        self._chosen_signatures = signatures
+        self._archive = archive.unpack(path)
+        folder = os.fspath(path) if self._archive is None else self._archive.folder
         self._native = _native.NativeModel(
-            os.fspath(path), tags, session_options, run_options, version, warmup
+            folder, tags, session_options, run_options, version, signatures, warmup
         )
+        self._version = version
         self._signatures = Signatures(self._native)
+        self._objects = ObjectGraph(self._native)
 
     @property
     def signatures(self) -> Signatures:
@@ -85,7 +98,10 @@ class Model:
 
     @property
     def path(self) -> str:
-        """The SavedModel directory; with its version, where there was a choice."""
+        """The SavedModel directory; with its version, where there was a choice.
+
+        Of an archive, the temporary folder that it was unpacked into.
+        """
         return self._native.bundle.export_dir
 
     @property
@@ -115,13 +131,8 @@ class Model:
         return self.session.list_devices()
 
     @property
-    def load_report(self) -> dict[str, LoadPhase]:
-        """Phase -> seconds and bytes read from disk.
-
-        "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
-        "create": the session. "restore": the variables. "init": the tables.
-        "warmup": with `load(..., warmup=True)`.
-        """
+    def load_report(self) -> LoadReport:
+        """Seconds and bytes read from disk by phase, and what was repaired and left unread."""
         return self._native.load_report
 
     @property
@@ -171,12 +182,62 @@ class Model:
         results = self.session.run(dict(feeds or {}), fetches, targets, run_options, metadata)
         return results[0] if isinstance(fetches, str) else results
 
+    @property
+    def variables(self) -> list[_native.Variable]:
+        """What the saved object keeps as `variables` (Keras), else all variables there are.
+
+        Of a TF1 graph its collection, partitions one by one.
+        """
+        return self._native.variables()
+
+    @property
+    def trainable_variables(self) -> list[_native.Variable]:
+        """Those of `variables` that are trainable, or that the saved object says are."""
+        return self._native.trainable_variables()
+
+    @property
+    def regularization_losses(self) -> list[_native.Function]:
+        """Functions without arguments that give a scalar each, as Keras saves them."""
+        return self._native.regularization_losses()
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what the class has not: `model["path"]` reaches a child of that name.
+        objects = self.__dict__.get("_objects")
+        if objects is None:
+            raise AttributeError(name)
+        return getattr(objects.root, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._objects.root[name]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function that was saved as the object's `__call__`."""
+        root = self._objects.root
+        if "__call__" not in root:
+            raise TypeError(f"model '{self.path}' was saved without a __call__ function")
+        return root["__call__"](*args, **kwargs)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._objects.root})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the SavedModel with the variables and tables as they are now.
+
+        All else is kept: graph, signatures, assets, fingerprint. It appears at `path` whole or
+        not at all; a SavedModel or an empty directory there is replaced in one step. Raises
+        AlreadyExistsError if something else is there. A call that changes variables meanwhile
+        may be saved in part.
+        """
+        self._native.save(os.fspath(path))
+
     def close(self) -> None:
         """Frees the model once calls under way have returned.
 
         Later calls raise FailedPreconditionError; arrays stay valid. May be repeated.
         """
         self._native.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def __enter__(self) -> Model:
         return self
@@ -195,12 +256,16 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         native = self._native
+        unpacked = self._archive
         return _unpickle, (
-            os.path.abspath(self.path),  # noqa: PTH100, a link stays a link
+            # A link stays a link.
+            os.path.abspath(self.path) if unpacked is None else unpacked.path,  # noqa: PTH100
             sorted(self.tags),
             native.session_options,
             native.run_options,
             self.fingerprint,
+            None if unpacked is None else self._version,
+            self._chosen_signatures,
         )
 
 
@@ -210,10 +275,12 @@ def _unpickle(
     session_options: _native.SessionOptions,
     run_options: _native.RunOptions,
     fingerprint: Fingerprint | None,
+    version: int | None,
+    signatures: Iterable[str] | str | None,
 ) -> Model:
     from savedmodel.errors import FailedPreconditionError
 
-    model = Model(path, tags, session_options, run_options)
+    model = Model(path, tags, session_options, run_options, version, signatures)
     if model.fingerprint != fingerprint:
         model.close()
         raise FailedPreconditionError(
@@ -229,13 +296,15 @@ def load(
     session_options: SessionOptionsLike = None,
     run_options: RunOptionsLike = None,
     version: int | None = None,
+    signatures: Iterable[str] | str | None = None,
     warmup: bool = False,
 ) -> Model:
     """Loads a SavedModel.
 
     Args:
         path: a SavedModel directory, or a directory of numbered versions (the highest is
-            loaded).
+            loaded), or a file:// URL of one; or an archive of one (.zip, .tar, .tar.gz, .tar.bz2,
+            .tar.xz), which is unpacked into a temporary folder until the model is closed.
         tags: exactly the tags of one MetaGraph. None: {"serve"} if there is one, else the only
             MetaGraph, else an error that lists the tag sets.
         session_options: SessionOptions, serialized bytes of a ConfigProto, or any object with
@@ -243,6 +312,9 @@ def load(
         run_options: RunOptions (or as above), used while loading and as the default of every
             call.
         version: the number of a version to load in place of the highest.
+        signatures: restricts the model to these: nothing else is restored or compiled until a
+            function, a variable or a tensor of the graph is asked for. None: all signatures, and
+            the variables of all functions.
         warmup: whether to replay the calls of `assets.extra/tf_serving_warmup_requests` before
             returning, as TensorFlow Serving does: at most 1000 records of predict, classify,
             regress and multi-inference logs. It is no error if the SavedModel has no such file;
@@ -254,7 +326,7 @@ def load(
         InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
         SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
     """
-    return Model(path, tags, session_options, run_options, version, warmup)
+    return Model(path, tags, session_options, run_options, version, signatures, warmup)
 
 
 def copy_stats() -> CopyStats:

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
-__all__ = ["CopyStats", "Fingerprint", "LoadPhase", "TensorSpec"]
+__all__ = [
+    "CopyStats",
+    "Fingerprint",
+    "LoadPhase",
+    "LoadReport",
+    "RaggedTensorValue",
+    "SparseTensorValue",
+    "TensorSpec",
+]
 
 
 class TensorSpec(NamedTuple):
@@ -21,6 +30,31 @@ class TensorSpec(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...] | None
+
+
+class SparseTensorValue(NamedTuple):
+    """A sparse tensor, as functions take and return it.
+
+    `indices`: int64 of shape (n, rank), in row-major order. `values`: of shape (n,).
+    `dense_shape`: int64 of shape (rank,). TensorFlow's `tf.compat.v1.SparseTensorValue` is taken
+    as well.
+    """
+
+    indices: npt.ArrayLike
+    values: npt.ArrayLike
+    dense_shape: npt.ArrayLike
+
+
+class RaggedTensorValue(NamedTuple):
+    """A ragged tensor, as functions take and return it.
+
+    Row `i` is `values[row_splits[i]:row_splits[i + 1]]`. `values`: an array, or another
+    `RaggedTensorValue` where rows hold rows of different lengths themselves. `row_splits`: int64
+    (or int32, if the function was saved so), from 0 to the number of values.
+    """
+
+    values: npt.ArrayLike | RaggedTensorValue
+    row_splits: npt.ArrayLike
 
 
 class Fingerprint(NamedTuple):
@@ -40,6 +74,38 @@ class LoadPhase(NamedTuple):
 
     seconds: float
     bytes: int
+
+
+class LoadReport(dict[str, LoadPhase]):
+    """What loading did: phase -> seconds and bytes read from disk.
+
+    "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
+    "create": the session. "restore": the variables. "init": the tables. "warmup": with
+    `load(..., warmup=True)`.
+
+    `repairs`: the checkpoint keys of variables that signatures or functions read, that the
+    SavedModel's own restore op leaves without a value, and that were restored all the same (Keras
+    3 saves such models with `tf.saved_model.save`). `bytes_restored`: of the variables that were
+    read. `bytes_saved`: of those in the checkpoint that were not, because nothing needs them.
+    """
+
+    def __init__(
+        self,
+        phases: dict[str, LoadPhase],
+        repairs: list[str],
+        bytes_restored: int,
+        bytes_saved: int,
+    ) -> None:
+        super().__init__(phases)
+        self.repairs = repairs
+        self.bytes_restored = bytes_restored
+        self.bytes_saved = bytes_saved
+
+    def __repr__(self) -> str:
+        return (
+            f"LoadReport({super().__repr__()}, repairs={self.repairs}, "
+            f"bytes_restored={self.bytes_restored}, bytes_saved={self.bytes_saved})"
+        )
 
 
 class CopyStats(NamedTuple):

@@ -14,6 +14,9 @@ For each model, OUT_DIR/NAME holds:
   set that is called, where TensorFlow's eager loader was the one to answer. A shape is None where
   the rank is unknown.
 
+OUT_DIR/guide and OUT_DIR/object_graphs hold the models of guide.py and object_graphs.py in the
+same way, with steps.pkl (steps.py) in place of calls.pkl. They are made when no NAME is given.
+
 OUT_DIR/complete is written last.
 """
 
@@ -160,6 +163,8 @@ def main() -> None:
     # TensorFlow reads these once, as it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    import guide
+    import object_graphs
     from zoo import MODELS
 
     unknown = [name for name in arguments.names if name not in MODELS]
@@ -171,6 +176,9 @@ def main() -> None:
         start = time.monotonic()
         count = generate(MODELS[name], arguments.out_dir / name)
         print(f"{name}: {count} calls, {time.monotonic() - start:.1f} s", flush=True)
+    if not arguments.names:
+        guide.MODELS.record(arguments.out_dir / "guide")
+        object_graphs.MODELS.record(arguments.out_dir / "object_graphs")
     complete.touch()
 
 

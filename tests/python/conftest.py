@@ -6,10 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import savedmodel
@@ -17,6 +18,7 @@ import savedmodel
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
+_TENSORFLOW = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def generate_models(script: str, folder: Path) -> Path:
@@ -24,15 +26,63 @@ def generate_models(script: str, folder: Path) -> Path:
     subprocess.run(
         [sys.executable, str(MODELS / script), str(folder)],
         check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        env=_TENSORFLOW,
         stdout=subprocess.DEVNULL,
     )
     return folder
 
 
+class TensorFlow:
+    """TensorFlow in another process: tests/models/worker.py."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(MODELS / "worker.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_TENSORFLOW,
+        )
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(pickle.dumps((function, arguments)))
+        self._process.stdin.flush()
+        result, error = pickle.load(self._process.stdout)
+        if error is not None:
+            raise RuntimeError(f"TensorFlow's process: {error}")
+        return result
+
+    def evaluate(
+        self, path: Path, steps: Sequence[str], names: dict[str, Any] | None = None
+    ) -> list[Any]:
+        """The outcomes of steps (tests/models/steps.py) on what TensorFlow loads from a path."""
+        outcomes: list[Any] = self._ask("evaluate", str(path), list(steps), names or {})
+        return outcomes
+
+    def save(self, graph: Any, path: Path) -> None:
+        """Saves a model described as in tests/models/random_graphs.py."""
+        self._ask("save", graph, str(path))
+
+    def close(self) -> None:
+        """Ends the process."""
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Iterator[TensorFlow]:
+    """TensorFlow, for tests that need its answer to what they made themselves."""
+    process = TensorFlow()
+    yield process
+    process.close()
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the models of tests/models/zoo, with TensorFlow's answers beside them.
+    """Folder of the models that tests/models/generate.py makes, with TensorFlow's answers.
 
     SAVEDMODEL_TEST_MODELS names one that is there already.
     """
@@ -90,3 +140,20 @@ def run_python(
         text=True,
         timeout=timeout,
     )
+
+
+def assert_equal_to_tensorflow(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """The same dtype, shape and values; floats to rounding, everything else exactly.
+
+    Floats may differ in the last bits where Grappler fused other kernels in TensorFlow's
+    function runtime than in a session (softmax after MatMul, on these models).
+    """
+    assert actual.dtype == expected.dtype, what
+    assert actual.shape == expected.shape, what
+    if expected.dtype == object:
+        assert actual.tolist() == expected.tolist(), what
+    elif expected.dtype.kind in "fc":
+        scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, 0)), initial=0)
+        np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6 * scale, err_msg=what)
+    else:
+        assert actual.tobytes() == expected.tobytes(), what

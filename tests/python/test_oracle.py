@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import MODELS
+from conftest import MODELS, assert_equal_to_tensorflow
 
 # The sources are read, not imported: this process must stay free of TensorFlow's Python.
 _DECORATED = re.compile(r'^@model\((?:name="(?P<name>[^"]+)")?[^)]*\)\ndef (?P<function>\w+)', re.M)
@@ -25,23 +25,6 @@ NAMES = sorted(
 # TensorFlow's eager loader makes a Python identifier of an input's name; the SavedModel, and so
 # TensorFlow Serving and this package, have the name as it was given.
 RENAMED_INPUTS = {"odd_names": {"x_y": "x/y"}}
-
-
-def assert_equal_to_tensorflow(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """The same dtype, shape and values; floats to rounding, everything else exactly.
-
-    Floats may differ in the last bits where Grappler fused other kernels in TensorFlow's
-    function runtime than in a session (softmax after MatMul, on these models).
-    """
-    assert actual.dtype == expected.dtype, what
-    assert actual.shape == expected.shape, what
-    if expected.dtype == object:
-        assert actual.tolist() == expected.tolist(), what
-    elif expected.dtype.kind in "fc":
-        scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, 0)), initial=0)
-        np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6 * scale, err_msg=what)
-    else:
-        assert actual.tobytes() == expected.tobytes(), what
 
 
 def test_names_are_the_generated_ones(models: Path) -> None:

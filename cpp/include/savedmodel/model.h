@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "savedmodel/export.h"
+#include "savedmodel/object_graph.h"
 #include "savedmodel/options.h"
 #include "savedmodel/saved_model.h"
 #include "savedmodel/session.h"
 #include "savedmodel/signature.h"
+#include "savedmodel/variable.h"
 
 namespace savedmodel {
 
@@ -24,6 +26,10 @@ struct LoadOptions {
   RunOptions run_options;
   // A number under a directory of versions. Absent: the highest.
   std::optional<std::int64_t> version;
+  // Restricts the model to these signatures: nothing else is restored or compiled until a
+  // function, a variable or a tensor of the graph is asked for. Absent: all of them, and
+  // the variables of all functions.
+  std::optional<std::vector<std::string>> signatures;
   // Replays the calls of assets.extra/tf_serving_warmup_requests, if the SavedModel has
   // that file, as TensorFlow Serving does: at most 1000 records of predict, classify,
   // regress and multi-inference logs. One that fails makes Load throw.
@@ -43,6 +49,23 @@ class SAVEDMODEL_EXPORT Model {
   Signature signature(const std::string& name) const;
   // Sorted.
   std::vector<std::string> signature_names() const;
+
+  // The object that was saved, with its functions, variables and other objects below it.
+  // Without an object graph (TF1) one without children.
+  Object root() const;
+  // What the root keeps as `variables`, `trainable_variables` (Keras), else all variables
+  // of the object graph; of a TF1 graph its collections, partitions one by one.
+  std::vector<Variable> variables() const;
+  std::vector<Variable> trainable_variables() const;
+  // What the root keeps under that name: each gives a scalar.
+  std::vector<Function> regularization_losses() const;
+
+  // Writes the SavedModel with the variables and tables as they are now; all else is
+  // kept: graph, signatures, assets, fingerprint. It appears under `path` whole or not at
+  // all: a SavedModel or an empty directory there is replaced in one step. Throws
+  // AlreadyExists if something else is there, and what writing reports. No call may
+  // change variables meanwhile, or some may be saved as before it and some as after.
+  void Save(const std::string& path) const;
 
   const SavedModelBundle& bundle() const;
   Session session() const;

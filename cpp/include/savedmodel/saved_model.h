@@ -47,6 +47,19 @@ struct LoadPhase {
   std::uint64_t bytes = 0;  // read from disk; 0 where a phase reads nothing of its own
 };
 
+// What loading did.
+struct LoadReport {
+  std::vector<LoadPhase> phases;
+  // Checkpoint keys of the variables that the restore op leaves without a value although
+  // a signature or function reads them, and that were restored all the same (models that
+  // Keras 3 saves with tf.saved_model.save).
+  std::vector<std::string> repairs;
+  // Bytes of the variables that were restored, and of those in the checkpoint that were
+  // left there because nothing that was asked for needs them.
+  std::uint64_t bytes_restored = 0;
+  std::uint64_t bytes_saved = 0;
+};
+
 // What tensorflow::LoadSavedModel gives: a MetaGraph in a session, variables restored,
 // tables initialised. A handle: copies share it. Thread-safe.
 class SAVEDMODEL_EXPORT SavedModelBundle {
@@ -66,7 +79,7 @@ class SAVEDMODEL_EXPORT SavedModelBundle {
   const std::map<std::string, std::string>& assets() const;
   // The files of assets.extra/.
   const std::vector<std::string>& extra_assets() const;
-  const std::vector<LoadPhase>& load_report() const;
+  const LoadReport& load_report() const;
   const SessionOptions& session_options() const;
   const RunOptions& run_options() const;
 
@@ -89,7 +102,9 @@ SAVEDMODEL_EXPORT SavedModelBundle LoadSavedModel(const SessionOptions& session_
                                                   const std::string& export_dir,
                                                   const std::vector<std::string>& tags);
 
-// True if the directory holds a saved_model.pb or saved_model.pbtxt. Loads nothing.
+// True if the directory holds a saved_model.pb, .pbtxt or .cpb. Loads nothing. Here, below
+// and in Model::Load and Inspect a path may be a file:// URL: what follows scheme and
+// host, as TensorFlow reads it, with nothing decoded.
 SAVEDMODEL_EXPORT bool ContainsSavedModel(const std::string& export_dir);
 
 // The SavedModel directory that `path` stands for: itself, or, of a directory of numbered

@@ -17,6 +17,7 @@
 #include "savedmodel/copy_stats.h"   // IWYU pragma: export
 #include "savedmodel/dtype.h"        // IWYU pragma: export
 #include "savedmodel/error.h"        // IWYU pragma: export
+#include "savedmodel/inspect.h"      // IWYU pragma: export
 #include "savedmodel/logging.h"      // IWYU pragma: export
 #include "savedmodel/model.h"        // IWYU pragma: export
 #include "savedmodel/options.h"      // IWYU pragma: export
@@ -25,6 +26,7 @@
 #include "savedmodel/shape.h"        // IWYU pragma: export
 #include "savedmodel/signature.h"    // IWYU pragma: export
 #include "savedmodel/tensor.h"       // IWYU pragma: export
+#include "savedmodel/value.h"        // IWYU pragma: export
 #include "savedmodel/version.h"      // IWYU pragma: export
 
 #endif  // SAVEDMODEL_SAVEDMODEL_H_

@@ -83,6 +83,7 @@ class SAVEDMODEL_EXPORT Session {
   void Close() const;
 
  private:
+  friend class ConcreteFunctionState;
   friend class SavedModelBundle;
   friend class SignatureState;
   explicit Session(std::shared_ptr<BundleHandle> handle) : handle_(std::move(handle)) {}

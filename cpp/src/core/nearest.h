@@ -51,6 +51,14 @@ std::string QuotedList(const Names& names) {
   return list.empty() ? "(none)" : list;
 }
 
+// The message for a signature that a model does not have.
+template <typename Names>
+std::string UnknownSignature(const std::string& model, const std::string& name,
+                             const Names& names) {
+  return model + " has no signature '" + name + "'" + DidYouMean(name, names) +
+         " Signatures: " + QuotedList(names);
+}
+
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_CORE_NEAREST_H_

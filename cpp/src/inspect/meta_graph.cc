@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <unordered_map>
 
 #include "core/nearest.h"
 #include "core/status.h"
 #include "core/tensor_access.h"
+#include "inspect/chunked_proto.h"
+#include "inspect/saved_model_dir.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/cc/saved_model/reader.h"
@@ -136,6 +140,34 @@ void CheckConstants(const tf::MetaGraphDef& meta_graph, const std::string& conte
   }
 }
 
+// The parser of the text form follows messages inside messages by recursion, as deep as
+// they go. The binary form's parser has this limit itself.
+void CheckTextNesting(const std::string& file, const std::string& context) {
+  constexpr int kMaxDepth = 100;
+  std::ifstream text(file, std::ios::binary);
+  int depth = 0;
+  char quote = 0;  // of the string that goes on here
+  for (std::istreambuf_iterator<char> it(text), end; it != end; ++it) {
+    const char c = *it;
+    if (quote != 0) {
+      if (c == '\\' && ++it == end) break;
+      if (c == quote || c == '\n') quote = 0;
+    } else if (c == '#') {  // a comment
+      while (it != end && *it != '\n') ++it;
+      if (it == end) break;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '{' || c == '<') {
+      if (++depth > kMaxDepth) {
+        throw Error(ErrorCode::kDataLoss,
+                    context + ": its saved_model.pbtxt nests messages too deep");
+      }
+    } else if (c == '}' || c == '>') {
+      --depth;
+    }
+  }
+}
+
 // Calls `add` with the name and spec of the tensor, or of each component of a composite
 // one.
 template <typename Add>
@@ -198,11 +230,24 @@ PartialShape ToPartialShape(const tf::TensorShapeProto& proto,
   return PartialShape(std::move(dims));
 }
 
+void ReadSavedModelProto(const std::string& export_dir, tf::SavedModel* saved_model) {
+  const std::string context = "model '" + export_dir + "'";
+  const std::string format = SavedModelFormat(export_dir);
+  const std::string prefix =
+      (fs::path(export_dir) / tf::kSavedModelFilenamePrefix).string();
+  if (format == "cpb") {
+    ReadChunkedProto(prefix, context, saved_model);
+    return;
+  }
+  if (format == "pbtxt") CheckTextNesting(prefix + ".pbtxt", context);
+  ThrowIfUnreadable(tf::ReadSavedModel(export_dir, saved_model), context);
+}
+
 tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
                                const std::optional<std::vector<std::string>>& tags) {
   const std::string context = "model '" + export_dir + "'";
   tf::SavedModel saved_model;
-  ThrowIfUnreadable(tf::ReadSavedModel(export_dir, &saved_model), context);
+  ReadSavedModelProto(export_dir, &saved_model);
   std::vector<TagSet> there;
   for (const tf::MetaGraphDef& meta_graph : saved_model.meta_graphs()) {
     const auto& names = meta_graph.meta_info_def().tags();
@@ -210,7 +255,7 @@ tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
   }
   if (there.empty()) {
     throw Error(ErrorCode::kDataLoss,
-                context + ": its saved_model.pb holds no MetaGraph");
+                context + ": its saved_model file holds no MetaGraph");
   }
   tf::MetaGraphDef chosen;
   chosen.Swap(saved_model.mutable_meta_graphs(ChooseMetaGraph(there, export_dir, tags)));

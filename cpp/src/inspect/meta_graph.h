@@ -8,10 +8,16 @@
 
 #include "savedmodel/saved_model.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/protobuf/saved_model.pb.h"
 
 namespace savedmodel {
 
-// Reads saved_model.pb (or .pbtxt) and takes the MetaGraph with exactly these tags;
+// Reads saved_model.pb, .pbtxt or .cpb. Throws NotFound or DataLoss. Nothing in it has
+// been checked.
+void ReadSavedModelProto(const std::string& export_dir,
+                         tensorflow::SavedModel* saved_model);
+
+// Reads the saved_model file and takes the MetaGraph with exactly these tags;
 // without tags, LoadOptions::tags says which. Throws NotFound or DataLoss.
 tensorflow::MetaGraphDef ReadMetaGraph(
     const std::string& export_dir, const std::optional<std::vector<std::string>>& tags);

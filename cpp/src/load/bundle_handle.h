@@ -2,12 +2,28 @@
 #define SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "inspect/graph_index.h"
+#include "load/model_graph.h"
 #include "savedmodel/options.h"
 #include "tensorflow/cc/saved_model/loader.h"
 
 namespace savedmodel {
+
+// A MetaGraph in a session, with what finds its way about in it.
+struct LoadedBundle : tensorflow::SavedModelBundle {
+  std::optional<GraphIndex> index;  // of the graph of meta_graph_def
+  // Of a Model. Absent where the whole graph went into the session at once
+  // (LoadSavedModel).
+  std::optional<ModelGraph> graph;
+
+  // Makes sure that these tensors and operations are in the session.
+  void Require(const std::vector<std::string>& names) {
+    if (graph) graph->Require(names);
+  }
+};
 
 // What every handle of one loaded model shares: the way to its session until Close().
 // Each call holds the session for its own duration, so that closing frees it after the
@@ -15,13 +31,12 @@ namespace savedmodel {
 class BundleHandle {
  public:
   BundleHandle(std::string export_dir, SessionOptions session_options,
-               RunOptions run_options,
-               std::shared_ptr<tensorflow::SavedModelBundle> bundle);
+               RunOptions run_options, std::shared_ptr<LoadedBundle> bundle);
 
   // Throws FailedPrecondition if closed, or in a forked child.
-  std::shared_ptr<tensorflow::SavedModelBundle> Acquire() const;
+  std::shared_ptr<LoadedBundle> Acquire() const;
   // Null if closed, or in a forked child.
-  std::shared_ptr<tensorflow::SavedModelBundle> TryAcquire() const noexcept;
+  std::shared_ptr<LoadedBundle> TryAcquire() const noexcept;
   void Close() noexcept;
 
   const std::string& export_dir() const { return export_dir_; }
@@ -36,7 +51,7 @@ class BundleHandle {
   const SessionOptions session_options_;
   const RunOptions run_options_;
   const bool has_ref_variables_;
-  std::shared_ptr<tensorflow::SavedModelBundle> bundle_;  // by atomic operations only
+  std::shared_ptr<LoadedBundle> bundle_;  // by atomic operations only
 };
 
 }  // namespace savedmodel

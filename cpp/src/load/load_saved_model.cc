@@ -3,7 +3,9 @@
 #include <chrono>
 #include <filesystem>
 #include <limits>
+#include <set>
 
+#include "core/nearest.h"
 #include "core/proto_message.h"
 #include "core/runtime.h"
 #include "core/status.h"
@@ -91,6 +93,83 @@ std::uint64_t FileBytes(const fs::path& folder, const std::string& prefix) {
   return bytes;
 }
 
+// True if there are variables to be restored. Throws NotFound if their files are missing:
+// TensorFlow's loader takes that for a model without variables, and each call would fail.
+bool CheckVariablesFile(const std::string& export_dir,
+                        const tf::MetaGraphDef& meta_graph) {
+  const std::string index = VariablesPrefix(export_dir) + ".index";
+  std::error_code ignored;
+  if (fs::exists(index, ignored)) return true;
+  if (meta_graph.saver_def().restore_op_name().empty() ||
+      !HasVariables(meta_graph.graph_def())) {
+    return false;
+  }
+  throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" +
+                                        index + "' does not exist");
+}
+
+// Leaves only the signatures that were asked for.
+void ChooseSignatures(const std::string& context, const std::vector<std::string>& chosen,
+                      std::map<std::string, SignatureDef>* signatures) {
+  std::map<std::string, SignatureDef> kept;
+  for (const std::string& name : chosen) {
+    const auto found = signatures->find(name);
+    if (found == signatures->end()) {
+      std::vector<std::string> names;
+      for (const auto& [there, definition] : *signatures) names.push_back(there);
+      throw Error(ErrorCode::kInvalidArgument, UnknownSignature(context, name, names));
+    }
+    kept.insert(*found);
+  }
+  signatures->swap(kept);
+}
+
+// The variables and tables that the functions of the object graph take along.
+std::vector<std::string> BoundResources(const ModelGraph& graph,
+                                        const tf::SavedObjectGraph& objects) {
+  std::set<int> ids;
+  for (const auto& [name, function] : objects.concrete_functions())
+    ids.insert(function.bound_inputs().begin(), function.bound_inputs().end());
+  std::vector<std::string> tensors;
+  for (const int id : ids) {
+    const std::string& tensor = graph.bindings().tensors[static_cast<std::size_t>(id)];
+    const tf::SavedObject& object = objects.nodes(id);
+    if ((object.has_variable() || object.has_resource()) && !tensor.empty())
+      tensors.push_back(tensor);
+  }
+  return tensors;
+}
+
+std::vector<std::string> TensorsOf(const SignatureDef& signature) {
+  std::vector<std::string> tensors;
+  for (const auto* specs : {&signature.inputs, &signature.outputs}) {
+    for (const auto& [name, spec] : *specs) tensors.push_back(spec.name);
+  }
+  return tensors;
+}
+
+// A call would fail; the model is refused instead.
+void CheckInitialized(const std::string& context,
+                      const std::map<std::string, SignatureDef>& signatures,
+                      ModelGraph* graph) {
+  std::map<std::string, std::string> missing;  // variable -> signatures
+  for (const auto& [name, signature] : signatures) {
+    for (const std::string& variable : graph->Uninitialized(TensorsOf(signature))) {
+      std::string& list = missing[variable];
+      list += (list.empty() ? "'" : ", '") + name + "'";
+    }
+  }
+  if (missing.empty()) return;
+  std::string text;
+  for (const auto& [variable, list] : missing) {
+    text += (text.empty() ? "" : "; ") + ("variable '" + variable + "', which ") +
+            (list.find(',') == std::string::npos ? "signature " : "signatures ") + list +
+            (list.find(',') == std::string::npos ? " needs" : " need");
+  }
+  throw Error(ErrorCode::kFailedPrecondition,
+              context + ": neither the checkpoint nor the init op has a value for " + text);
+}
+
 tf::Tensor StringScalar(const std::string& text) { return tf::Tensor(tf::tstring(text)); }
 
 // The steps of tensorflow::RestoreSession, apart: restoring the variables ...
@@ -99,22 +178,14 @@ std::uint64_t Restore(const tf::RunOptions& run_options, const std::string& expo
                       std::vector<std::pair<std::string, tf::Tensor>> inputs) {
   const tf::SaverDef& saver = bundle.meta_graph_def.saver_def();
   if (saver.restore_op_name().empty()) return 0;
-  const fs::path variables = fs::path(export_dir) / tf::kSavedModelVariablesDirectory;
-  const std::string prefix = (variables / tf::kSavedModelVariablesFilename).string();
-  std::error_code ignored;
-  if (!fs::exists(prefix + ".index", ignored)) {
-    // TensorFlow's loader takes this for a model without variables, and each call would
-    // fail.
-    if (!HasVariables(bundle.meta_graph_def.graph_def())) return 0;
-    throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" +
-                                          prefix + ".index' does not exist");
-  }
+  if (!CheckVariablesFile(export_dir, bundle.meta_graph_def)) return 0;
+  const std::string prefix = VariablesPrefix(export_dir);
   inputs.emplace_back(saver.filename_tensor_name(), StringScalar(prefix));
   tf::RunMetadata metadata;
   ThrowIfUnreadable(bundle.session->Run(run_options, inputs, {},
                                         {saver.restore_op_name()}, nullptr, &metadata),
                     "model '" + export_dir + "', restoring its variables");
-  return FileBytes(variables, tf::kSavedModelVariablesFilename);
+  return FileBytes(fs::path(prefix).parent_path(), tf::kSavedModelVariablesFilename);
 }
 
 // ... and running the init op, which fills tables from assets.
@@ -136,14 +207,14 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
 
 BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_options,
                            RunOptions run_options,
-                           std::shared_ptr<tf::SavedModelBundle> bundle)
+                           std::shared_ptr<LoadedBundle> bundle)
     : export_dir_(std::move(export_dir)),
       session_options_(std::move(session_options)),
       run_options_(std::move(run_options)),
       has_ref_variables_(HasRefVariables(bundle->meta_graph_def.graph_def())),
       bundle_(std::move(bundle)) {}
 
-std::shared_ptr<tf::SavedModelBundle> BundleHandle::Acquire() const {
+std::shared_ptr<LoadedBundle> BundleHandle::Acquire() const {
   ThrowIfForked();
   auto bundle = std::atomic_load(&bundle_);
   if (bundle == nullptr) {
@@ -152,12 +223,12 @@ std::shared_ptr<tf::SavedModelBundle> BundleHandle::Acquire() const {
   return bundle;
 }
 
-std::shared_ptr<tf::SavedModelBundle> BundleHandle::TryAcquire() const noexcept {
+std::shared_ptr<LoadedBundle> BundleHandle::TryAcquire() const noexcept {
   return RuntimeForked() ? nullptr : std::atomic_load(&bundle_);
 }
 
 void BundleHandle::Close() noexcept {
-  std::atomic_store(&bundle_, std::shared_ptr<tf::SavedModelBundle>());
+  std::atomic_store(&bundle_, std::shared_ptr<LoadedBundle>());
 }
 
 struct SavedModelBundle::State {
@@ -166,58 +237,113 @@ struct SavedModelBundle::State {
   std::optional<Fingerprint> fingerprint;
   std::map<std::string, std::string> assets;
   std::vector<std::string> extra_assets;
-  mutable std::vector<LoadPhase> load_report;  // until the load is over
+  mutable LoadReport load_report;  // until the load is over
   std::shared_ptr<BundleHandle> handle;
+};
+
+struct BundleAccess::Loading {
+  std::string export_dir;
+  Phases phases;
+  std::shared_ptr<LoadedBundle> bundle;
+  std::shared_ptr<SavedModelBundle::State> state;
+  std::vector<std::pair<std::string, tf::Tensor>> asset_feeds;
+
+  std::string context() const { return "model '" + export_dir + "'"; }
+
+  // The runtime, and all that lies in the directory, the variables aside.
+  Loading(const std::string& directory, const SessionOptions& session_options,
+          const std::optional<std::vector<std::string>>& tags)
+      : export_dir(directory) {
+    CheckOptions(ProtoAccess::Get(session_options));
+    EnsureRuntime();
+    phases.End("library", 0);
+    // A child of fork() has none of the session's threads: there the session is leaked,
+    // because closing it would wait for them.
+    bundle.reset(new LoadedBundle, [](LoadedBundle* loaded) {
+      if (!RuntimeForked()) delete loaded;
+    });
+    bundle->meta_graph_def = ReadMetaGraph(export_dir, tags);
+    bundle->index.emplace(bundle->meta_graph_def.graph_def());
+    ThrowIfError(tf::ReadSavedModelDebugInfoIfPresent(export_dir, &bundle->debug_info),
+                 context());
+    state = std::make_shared<SavedModelBundle::State>();
+    const auto& names = bundle->meta_graph_def.meta_info_def().tags();
+    state->tags.assign(names.begin(), names.end());
+    state->signatures = ReadSignatures(export_dir, bundle->meta_graph_def);
+    state->fingerprint = ReadFingerprint(export_dir);
+    for (const Asset& asset : ReadAssets(export_dir, bundle->meta_graph_def)) {
+      state->assets[asset.name] = fs::absolute(asset.path).string();
+      asset_feeds.emplace_back(asset.tensor, StringScalar(asset.path));
+    }
+    state->extra_assets = ReadExtraAssets(export_dir);
+    phases.End("read", FileBytes(export_dir, tf::kSavedModelFilenamePrefix));
+  }
+
+  SavedModelBundle Finish(const SessionOptions& session_options,
+                          const RunOptions& run_options) {
+    std::vector<LoadPhase>& report = state->load_report.phases;
+    const std::vector<LoadPhase> first = phases.Take();
+    report.insert(report.begin(), first.begin(), first.end());
+    state->handle = std::make_shared<BundleHandle>(export_dir, session_options,
+                                                   run_options, std::move(bundle));
+    return SavedModelBundle(std::move(state));
+  }
 };
 
 SavedModelBundle BundleAccess::Load(const SessionOptions& session_options,
                                     const RunOptions& run_options,
                                     const std::string& export_dir,
-                                    const std::optional<std::vector<std::string>>& tags) {
-  const std::string context = "model '" + export_dir + "'";
-  CheckOptions(ProtoAccess::Get(session_options));
-  Phases phases;
-  EnsureRuntime();
-  phases.End("library", 0);
-
-  // A child of fork() has none of the session's threads: there the session is leaked,
-  // because closing it would wait for them.
-  std::shared_ptr<tf::SavedModelBundle> bundle(new tf::SavedModelBundle,
-                                               [](tf::SavedModelBundle* loaded) {
-                                                 if (!RuntimeForked()) delete loaded;
-                                               });
-  bundle->meta_graph_def = ReadMetaGraph(export_dir, tags);
-  ThrowIfError(tf::ReadSavedModelDebugInfoIfPresent(export_dir, &bundle->debug_info),
-               context);
-  auto state = std::make_shared<SavedModelBundle::State>();
-  const auto& names = bundle->meta_graph_def.meta_info_def().tags();
-  state->tags.assign(names.begin(), names.end());
-  state->signatures = ReadSignatures(export_dir, bundle->meta_graph_def);
-  state->fingerprint = ReadFingerprint(export_dir);
-  std::vector<std::pair<std::string, tf::Tensor>> asset_feeds;
-  for (const Asset& asset : ReadAssets(export_dir, bundle->meta_graph_def)) {
-    state->assets[asset.name] = fs::absolute(asset.path).string();
-    asset_feeds.emplace_back(asset.tensor, StringScalar(asset.path));
-  }
-  state->extra_assets = ReadExtraAssets(export_dir);
-  phases.End("read", FileBytes(export_dir, tf::kSavedModelFilenamePrefix));
-
+                                    const std::vector<std::string>& tags) {
+  Loading loading(export_dir, session_options, tags);
+  LoadedBundle& bundle = *loading.bundle;
   tf::SessionOptions options;
   options.config = ProtoAccess::Get(session_options);
   ThrowIfError(
-      tf::LoadMetagraphIntoSession(options, bundle->meta_graph_def, &bundle->session),
-      context);
-  phases.End("create", 0);
+      tf::LoadMetagraphIntoSession(options, bundle.meta_graph_def, &bundle.session),
+      loading.context());
+  loading.phases.End("create", 0);
 
   const tf::RunOptions& run = ProtoAccess::Get(run_options);
-  phases.End("restore", Restore(run, export_dir, *bundle, asset_feeds));
-  Initialize(run, export_dir, *bundle, asset_feeds);
-  phases.End("init", 0);
+  const std::uint64_t bytes = Restore(run, export_dir, bundle, loading.asset_feeds);
+  loading.state->load_report.bytes_restored = bytes;
+  loading.phases.End("restore", bytes);
+  Initialize(run, export_dir, bundle, loading.asset_feeds);
+  loading.phases.End("init", 0);
+  return loading.Finish(session_options, run_options);
+}
 
-  state->load_report = phases.Take();
-  state->handle = std::make_shared<BundleHandle>(export_dir, session_options, run_options,
-                                                 std::move(bundle));
-  return SavedModelBundle(std::move(state));
+SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
+                                         const LoadOptions& options) {
+  Loading loading(export_dir, options.session_options, options.tags);
+  LoadedBundle& bundle = *loading.bundle;
+  auto& signatures = loading.state->signatures;
+  if (options.signatures) ChooseSignatures(loading.context(), *options.signatures, &signatures);
+
+  tf::SessionOptions session_options;
+  session_options.config = ProtoAccess::Get(options.session_options);
+  // The graph grows.
+  session_options.config.mutable_experimental()->set_disable_optimize_for_static_graph(
+      true);
+  tf::Session* session = nullptr;
+  ThrowIfError(tf::NewSession(session_options, &session), loading.context());
+  bundle.session.reset(session);
+  CheckVariablesFile(export_dir, bundle.meta_graph_def);
+  bundle.graph.emplace(export_dir, bundle.meta_graph_def, &*bundle.index, session,
+                       session_options.config, ProtoAccess::Get(options.run_options),
+                       loading.asset_feeds);
+  // The functions of the object graph can be called, too, but are compiled when they are.
+  std::vector<std::string> wanted;
+  if (!options.signatures) {
+    wanted = BoundResources(*bundle.graph, bundle.meta_graph_def.object_graph_def());
+  }
+  for (const auto& [name, signature] : signatures) {
+    const std::vector<std::string> tensors = TensorsOf(signature);
+    wanted.insert(wanted.end(), tensors.begin(), tensors.end());
+  }
+  bundle.graph->Require(wanted);
+  CheckInitialized(loading.context(), signatures, &*bundle.graph);
+  loading.state->load_report = bundle.graph->report();
+  return loading.Finish(options.session_options, options.run_options);
 }
 
 SavedModelBundle LoadSavedModel(const SessionOptions& session_options,
@@ -243,7 +369,7 @@ const std::map<std::string, std::string>& SavedModelBundle::assets() const {
 const std::vector<std::string>& SavedModelBundle::extra_assets() const {
   return state_->extra_assets;
 }
-const std::vector<LoadPhase>& SavedModelBundle::load_report() const {
+const LoadReport& SavedModelBundle::load_report() const {
   return state_->load_report;
 }
 const SessionOptions& SavedModelBundle::session_options() const {
@@ -265,7 +391,7 @@ const std::shared_ptr<BundleHandle>& BundleAccess::Handle(
 }
 
 void BundleAccess::Report(const SavedModelBundle& bundle, LoadPhase phase) {
-  bundle.state_->load_report.push_back(std::move(phase));
+  bundle.state_->load_report.phases.push_back(std::move(phase));
 }
 
 }  // namespace savedmodel

@@ -4,6 +4,8 @@
 
 #include "core/nearest.h"
 #include "load/load_saved_model.h"
+#include "load/save.h"
+#include "run/object_graph.h"
 #include "run/signature_state.h"
 #include "run/warmup.h"
 #include "savedmodel/error.h"
@@ -13,18 +15,19 @@ namespace savedmodel {
 struct Model::State {
   SavedModelBundle bundle;
   std::map<std::string, std::shared_ptr<SignatureState>> signatures;
+  std::shared_ptr<ObjectGraph> objects;
 };
 
 Model Model::Load(const std::string& path, const LoadOptions& options) {
   const std::string export_dir = ResolveExportDir(path, options.version);
-  State state{BundleAccess::Load(options.session_options, options.run_options, export_dir,
-                                 options.tags),
-              {}};
+  State state{BundleAccess::LoadModel(export_dir, options), {}, {}};
   for (const auto& [name, definition] : state.bundle.signature_def()) {
     state.signatures.emplace(
         name, std::make_shared<SignatureState>(name, definition, export_dir,
                                                state.bundle.session()));
   }
+  state.objects = std::make_shared<ObjectGraph>(BundleAccess::Handle(state.bundle),
+                                                state.bundle.session());
   Model model(std::make_shared<const State>(std::move(state)));
   if (options.warmup) Warmup(model);
   return model;
@@ -35,8 +38,7 @@ Signature Model::signature(const std::string& name) const {
   if (found == state_->signatures.end()) {
     const auto names = signature_names();
     throw Error(ErrorCode::kInvalidArgument,
-                "model '" + bundle().export_dir() + "' has no signature '" + name + "'" +
-                    DidYouMean(name, names) + " Signatures: " + QuotedList(names));
+                UnknownSignature("model '" + bundle().export_dir() + "'", name, names));
   }
   return Signature(found->second);
 }
@@ -45,6 +47,22 @@ std::vector<std::string> Model::signature_names() const {
   std::vector<std::string> names;
   for (const auto& [name, signature] : state_->signatures) names.push_back(name);
   return names;
+}
+
+Object Model::root() const { return state_->objects->root(); }
+
+std::vector<Variable> Model::variables() const {
+  return state_->objects->Variables(/*trainable_only=*/false);
+}
+std::vector<Variable> Model::trainable_variables() const {
+  return state_->objects->Variables(/*trainable_only=*/true);
+}
+std::vector<Function> Model::regularization_losses() const {
+  return state_->objects->RegularizationLosses();
+}
+
+void Model::Save(const std::string& path) const {
+  SaveModel(*BundleAccess::Handle(state_->bundle), path);
 }
 
 const SavedModelBundle& Model::bundle() const { return state_->bundle; }

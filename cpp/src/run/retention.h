@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tensorflow/core/framework/graph.pb.h"
+#include "inspect/graph_index.h"
 
 namespace savedmodel {
 
@@ -15,8 +15,7 @@ namespace savedmodel {
 //
 // Conservative: every stateful op that is reached counts, unless it is known not to keep
 // its inputs.
-bool MayRetainFeeds(const tensorflow::GraphDef& graph,
-                    const std::vector<std::string>& fetches,
+bool MayRetainFeeds(const GraphIndex& graph, const std::vector<std::string>& fetches,
                     const std::vector<std::string>& targets);
 
 }  // namespace savedmodel

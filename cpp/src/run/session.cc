@@ -33,24 +33,19 @@ std::string Describe(const BundleHandle& handle) {
   throw Error(ErrorCode::kInvalidArgument, message);
 }
 
-const tf::NodeDef& FindNode(const tf::GraphDef& graph, const std::string& tensor,
-                            std::string_view node_name, const std::string& description) {
-  std::vector<std::string> names;
-  for (const tf::NodeDef& node : graph.node()) {
-    if (node.name() == node_name) return node;
-  }
-  for (const tf::NodeDef& node : graph.node()) names.push_back(node.name());
+const tf::NodeDef& FindNode(const GraphIndex& graph, const std::string& tensor,
+                            const std::string& description) {
+  const tf::NodeDef* node = graph.FindNode(NodeOf(tensor));
+  if (node != nullptr) return *node;
   Fail(description + ": no tensor '" + tensor + "' in the graph" +
-       DidYouMean(node_name, names));
+       DidYouMean(NodeOf(tensor), graph.NodeNames()));
 }
 
-const tf::OpDef* FindOp(const tf::GraphDef& graph, const std::string& op) {
+const tf::OpDef* FindOp(const GraphIndex& graph, const std::string& op) {
   const tf::OpDef* found = nullptr;
   if (tf::OpRegistry::Global()->LookUpOpDef(op, &found).ok()) return found;
-  for (const tf::FunctionDef& function : graph.library().function()) {
-    if (function.signature().name() == op) return &function.signature();
-  }
-  return nullptr;
+  const tf::FunctionDef* function = graph.FindFunction(op);
+  return function == nullptr ? nullptr : &function->signature();
 }
 
 tf::DataTypeVector OutputTypes(const tf::NodeDef& node, const tf::OpDef& op) {
@@ -79,14 +74,13 @@ PartialShape StaticShape(const tf::NodeDef& node, int output,
   return PartialShape();
 }
 
-TensorSpec FindTensor(const tf::GraphDef& graph, const std::string& name,
+TensorSpec FindTensor(const GraphIndex& graph, const std::string& name,
                       const std::string& description) {
   const tf::TensorId id = tf::ParseTensorName(name);
   if (name.empty() || name.front() == '^' || id.index() < 0) {
     Fail(description + ": '" + name + "' is not the name of a tensor");
   }
-  const tf::NodeDef& node = FindNode(
-      graph, name, std::string_view(id.node().data(), id.node().size()), description);
+  const tf::NodeDef& node = FindNode(graph, name, description);
   const tf::OpDef* op = FindOp(graph, node.op());
   const tf::DataTypeVector types =
       op == nullptr ? tf::DataTypeVector() : OutputTypes(node, *op);
@@ -116,9 +110,17 @@ struct Plan {
   bool retains_feeds = false;
 
   bool runs_nothing() const { return fetches.empty() && targets.empty(); }
+
+  // Brings all of it into the session.
+  void Require(LoadedBundle* bundle) const {
+    std::vector<std::string> names = fetches;
+    names.insert(names.end(), targets.begin(), targets.end());
+    for (const TensorSpec& feed : feeds) names.push_back(feed.name);
+    bundle->Require(names);
+  }
 };
 
-Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
+Plan MakePlan(const GraphIndex& graph, const std::vector<std::string>& feeds,
               const std::vector<std::string>& fetches,
               const std::vector<std::string>& targets, const std::string& description) {
   if (fetches.empty() && targets.empty()) {
@@ -146,9 +148,7 @@ Plan MakePlan(const tf::GraphDef& graph, const std::vector<std::string>& feeds,
     plan.sources.push_back(source->second);
   }
   for (const std::string& target : targets) {
-    const std::string node(tf::ParseTensorName(target).node());
-    FindNode(graph, target, node, description);
-    plan.targets.push_back(node);
+    plan.targets.push_back(FindNode(graph, target, description).name());
   }
   plan.retains_feeds =
       !feeds.empty() && MayRetainFeeds(graph, plan.fetches, plan.targets);
@@ -308,8 +308,8 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
   const auto bundle = handle_->Acquire();
   auto state = std::make_shared<Callable::State>();
   state->handle = handle_;
-  state->plan =
-      MakePlan(bundle->meta_graph_def.graph_def(), feeds, fetches, targets, description);
+  state->plan = MakePlan(*bundle->index, feeds, fetches, targets, description);
+  state->plan.Require(bundle.get());
   state->description = std::move(description);
   const Plan& plan = state->plan;
   if (!plan.runs_nothing()) {
@@ -350,8 +350,9 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
     feed_names.push_back(name);
     tensors.push_back(tensor);
   }
-  const Plan plan = MakePlan(bundle->meta_graph_def.graph_def(), feed_names, fetches,
-                             targets, description);
+  const Plan plan =
+      MakePlan(*bundle->index, feed_names, fetches, targets, description);
+  plan.Require(bundle.get());
   const std::vector<tf::Tensor> inputs = ToFeeds(plan, tensors, description);
   std::vector<tf::Tensor> outputs;
   if (!plan.runs_nothing()) {
@@ -383,8 +384,7 @@ std::vector<DeviceAttributes> Session::ListDevices() const {
 }
 
 TensorSpec Session::tensor_spec(const std::string& name) const {
-  return FindTensor(handle_->Acquire()->meta_graph_def.graph_def(), name,
-                    Describe(*handle_));
+  return FindTensor(*handle_->Acquire()->index, name, Describe(*handle_));
 }
 
 void Session::Close() const { handle_->Close(); }

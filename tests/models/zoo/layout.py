@@ -109,3 +109,37 @@ def unused_variables(path: str) -> list[Call]:
 
     save(path, scale, module)
     return [Call({"x": array(3.0)})]
+
+
+@model()
+def files_beside(path: str) -> list[Call]:
+    """What TensorFlow and Keras 2 also put there, and what only the former reads."""
+    calls = save_linear(path, tf.saved_model.SaveOptions(save_debug_info=True))
+    with open(os.path.join(path, "keras_metadata.pb"), "wb") as file:
+        file.write(b"\xff not even a protocol buffer")
+    if not os.path.exists(os.path.join(path, "debug", "saved_model_debug_info.pb")):
+        raise RuntimeError("TensorFlow wrote no debug information")
+    return calls
+
+
+@model()
+def object_graph(path: str) -> list[Call]:
+    """Nested objects, functions with several traces and Python arguments, and a cycle."""
+    module = tf.Module()
+    module.layers = [tf.Module(), tf.Module()]
+    module.by_name = {"first": module.layers[0]}
+    for index, layer in enumerate(module.layers):
+        layer.weight = tf.Variable(noise([2, 2], index), trainable=index == 0, name=f"w{index}")
+        layer.parent = module
+
+    @tf.function
+    def apply(x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        for layer in module.layers:
+            x = x @ layer.weight
+        return {"y": x * 2.0 if training else x}
+
+    module.apply = apply
+    apply.get_concrete_function(tf.TensorSpec([None, 2], tf.float32, name="x"), training=True)
+    concrete = apply.get_concrete_function(tf.TensorSpec([None, 2], tf.float32, name="x"))
+    save(path, concrete, module)
+    return [Call({"x": noise([3, 2], 5)})]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import importlib.metadata
+import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +18,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_DIGITS = {"us": 2, "ms": 1, "MB": 0, "bytes": 0, "calls": 0, "ratio": 3}
+_FORMATS = {
+    "s": ",.3f",
+    "ms": ",.1f",
+    "us": ",.2f",
+    "MB": ",.0f",
+    "bytes": ",.0f",
+    "calls": ",.0f",
+    "ratio": ",.3f",
+    "of its scale": ".1e",
+}
 
 
 @dataclass(frozen=True)
@@ -35,11 +48,11 @@ class Row:
 
     def cells(self) -> tuple[str, str, str, str, str, str]:
         """The row as text: what, figure, quartiles, unit, limit, reached."""
-        digits = _DIGITS[self.unit]
-        quartiles = self.quartiles and " to ".join(f"{q:.{digits}f}" for q in self.quartiles)
+        form = _FORMATS[self.unit]
+        quartiles = self.quartiles and " to ".join(f"{q:{form}}" for q in self.quartiles)
         return (
             self.what,
-            f"{self.figure:,.{digits}f}",
+            f"{self.figure:{form}}",
             quartiles or "",
             self.unit,
             "" if self.limit is None else f"at most {self.limit:g}",
@@ -61,11 +74,16 @@ def median_row(
     return Row(section, what, statistics.median(rounds), unit, quartiles, limit)
 
 
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Each round's."""
+    return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
 @dataclass(frozen=True)
 class Report:
     """All that one run found."""
 
-    about: dict[str, Any]
+    about: dict[str, Any]  # of `about_run`, with "rounds", "method" and whatever else
     rows: list[Row]
 
     def sections(self) -> dict[str, list[Row]]:
@@ -106,6 +124,15 @@ class Report:
             "rows": [{**asdict(row), "reached": row.reached} for row in self.rows],
         }
 
+    def write(self, args: argparse.Namespace) -> None:
+        """Print it, and write the files that the arguments of `add_arguments` ask for."""
+        # Wide enough for the tables where the output is a file.
+        self.print(Console(width=None if sys.stdout.isatty() else 120))
+        if args.markdown is not None:
+            args.markdown.write_text(self.markdown())
+        if args.json is not None:
+            args.json.write_text(json.dumps(self.json(), indent=2) + "\n")
+
     def _summary(self) -> str:
         machine, versions = self.about["machine"], self.about["versions"]
         before, after = machine["load_before"], machine["load_after"]
@@ -114,26 +141,46 @@ class Report:
             f"{after:.2f} after); {', '.join(f'{k} {v}' for k, v in versions.items())}; "
             f"{self.about['date']}; {self.about['rounds']} rounds. Figures are medians over the "
             "rounds, quartiles in their own column; differences and ratios are taken within each "
-            "round. A round's time of a call is the mean of "
-            f"{self.about['calls_per_round']} calls ({self.about['tensorflow_calls_per_round']} of "
-            "TensorFlow's Python)."
+            f"round. {self.about['method']}"
         )
 
 
-def about_machine() -> dict[str, Any]:
-    """CPU, cores and load of this machine."""
-    model = platform.processor() or platform.machine()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `Report.write` needs."""
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+
+
+def load_average() -> float:
+    """How many processes wanted to run, on average of the last minute."""
+    return os.getloadavg()[0]
+
+
+def about_run(load_before: float) -> dict[str, Any]:
+    """The machine, its load before and after the run, the versions and the date."""
+    cpu = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
+            cpu = line.split(":", 1)[1].strip()
             break
     return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg()[0],
+        "machine": {
+            "cpu": cpu,
+            "cores": len(os.sched_getaffinity(0)),
+            "load_before": load_before,
+            "load_after": load_average(),
+        },
+        "versions": {
+            "savedmodel": importlib.metadata.version("savedmodel"),
+            "tensorflow": _tensorflow_version(),
+            "numpy": importlib.metadata.version("numpy"),
+            "python": platform.python_version(),
+        },
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
 
 
-def today() -> str:
-    """The date, as ISO 8601 has it."""
-    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+def _tensorflow_version() -> str:
+    # Of `tensorflow` or of `tensorflow-cpu`.
+    (distribution,) = set(importlib.metadata.packages_distributions()["tensorflow"])
+    return importlib.metadata.version(distribution)

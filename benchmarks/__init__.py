@@ -1,0 +1,7 @@
+"""Figures of speed and memory, each beside a peer that was measured in the same run.
+
+    python benchmarks/overhead
+    python benchmarks/load
+
+Both need what the package needs to be built, and the `bench` extra; load needs Keras too.
+"""

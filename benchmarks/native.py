@@ -1,0 +1,52 @@
+"""Builds the C++ halves of the benchmarks, which use TensorFlow and nothing of this project."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "benchmarks"
+
+
+def build(target: str, output: str) -> Path:
+    """The path of that target's `output`, built anew if its source is newer."""
+    cmake = find_program("cmake")
+    if cmake is None:
+        sys.exit("the C++ half of this benchmark needs cmake: pip install cmake ninja")
+    if not (BUILD / "CMakeCache.txt").exists():
+        ninja = find_program("ninja")
+        generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
+        _run(
+            [
+                *(cmake, "-S", str(ROOT), "-B", str(BUILD), *generator),
+                "-DCMAKE_BUILD_TYPE=Release",
+                f"-DPython_EXECUTABLE={sys.executable}",
+                "-DSAVEDMODEL_BUILD_PYTHON=OFF",
+                "-DSAVEDMODEL_BUILD_BENCHMARKS=ON",
+            ]
+        )
+    _run([cmake, "--build", str(BUILD), "--target", target])
+    return BUILD / "benchmarks" / output
+
+
+def find_program(name: str) -> str | None:
+    """Its path: beside this Python, or else where the shell would find it."""
+    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}\nfailed: {' '.join(command)}")
+
+
+def cc_library() -> Path:
+    """`libtensorflow_cc` of the installed wheel, which is not imported."""
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("no TensorFlow wheel is installed for this Python")
+    return Path(next(iter(spec.submodule_search_locations)), "libtensorflow_cc.so.2")

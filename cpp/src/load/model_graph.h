@@ -1,0 +1,133 @@
+#ifndef SAVEDMODEL_LOAD_MODEL_GRAPH_H_
+#define SAVEDMODEL_LOAD_MODEL_GRAPH_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "inspect/checkpoint.h"
+#include "inspect/graph_index.h"
+#include "load/object_bindings.h"
+#include "load/restore_plan.h"
+#include "savedmodel/saved_model.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/public/session.h"
+
+namespace savedmodel {
+
+// The session of a Model. It holds the part of the MetaGraph that was asked for, and
+// grows: Require() brings nodes in, with the functions they call, and gives the variables
+// and tables among them their values. So nothing is compiled, read or optimised that no
+// call needs.
+//
+// Variables are restored one by one, straight into the session's resources where it has a
+// single device and they are resource variables; else by assignments in the graph.
+// Variables that the restore op does not fill are found through the object graphs
+// ("repaired"). Thread-safe.
+class ModelGraph {
+ public:
+  // `meta_graph`, `graph` and `session`, which holds no graph yet, must outlive it.
+  // `asset_feeds`: the tensors that take the assets' paths while the init op runs.
+  ModelGraph(std::string export_dir, const tensorflow::MetaGraphDef& meta_graph,
+             GraphIndex* graph, tensorflow::Session* session,
+             const tensorflow::ConfigProto& config,
+             const tensorflow::RunOptions& run_options,
+             std::vector<std::pair<std::string, tensorflow::Tensor>> asset_feeds);
+
+  // Makes these tensors and operations runnable. Throws InvalidArgument for names that
+  // are not in the graph, and what reading and initialising their variables reports.
+  void Require(const std::vector<std::string>& names);
+
+  // The variables and tables that these tensors need, by node, and that have no value.
+  std::vector<std::string> Uninitialized(const std::vector<std::string>& names);
+
+  const ObjectBindings& bindings() const { return bindings_; }
+  const RestorePlan& plan() const { return plan_; }
+  const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
+  // What has been done so far; the phases are "create", "restore" and "init".
+  LoadReport report();
+
+  // The value of a variable, by its node: its own memory, shared, where it is copied on
+  // writing. Throws FailedPrecondition if it has none.
+  tensorflow::Tensor ReadVariable(const std::string& node);
+  // Gives it a value of its own; the tensor must be nobody else's to write. Its dtype and
+  // shape were checked.
+  void AssignVariable(const std::string& node, tensorflow::Tensor value);
+  // Keys and values of a table, by its node.
+  std::vector<tensorflow::Tensor> ExportTable(const std::string& node);
+  // The name of the device that holds the variable.
+  std::string DeviceOf(const std::string& node);
+  // True if the variable or table has been given a value, so that its value may differ
+  // from the checkpoint's.
+  bool IsFilled(const std::string& node);
+
+ private:
+  // A part of the init op, to be run once its variables and tables are there.
+  struct InitPart {
+    std::vector<std::string> targets;
+    std::unordered_set<std::string> resources;
+    bool done = false;
+  };
+  // What is to be given to a variable, or to a table.
+  struct Assignment {
+    const tensorflow::NodeDef* node;
+    std::vector<tensorflow::Tensor> values;
+  };
+
+  void RequireLocked(const std::vector<std::string>& names);
+  void ReadInitParts();
+  void Extend(const std::vector<const tensorflow::NodeDef*>& nodes);
+  void RunRestoreOp();
+  void Restore(const std::vector<const tensorflow::NodeDef*>& nodes);
+  void Assign(std::vector<Assignment> assignments);
+  void RunInitParts(const std::vector<InitPart*>& parts);
+  void Run(const std::vector<std::pair<std::string, tensorflow::Tensor>>& feeds,
+           const std::vector<std::string>& fetches,
+           const std::vector<std::string>& targets,
+           std::vector<tensorflow::Tensor>* outputs, const std::string& doing);
+  // True if the variable can be reached in the session's resources.
+  bool IsDirect(const tensorflow::NodeDef& node) const;
+  const tensorflow::NodeDef& Node(const std::string& name) const;
+  void CheckRestored(const tensorflow::NodeDef& node, const CheckpointTensor& from,
+                     const tensorflow::Tensor& value) const;
+
+  const std::string export_dir_;
+  const std::string context_;  // "model '...'"
+  const tensorflow::MetaGraphDef& meta_graph_;
+  GraphIndex& graph_;
+  tensorflow::Session& session_;
+  const std::string config_proto_;
+  const tensorflow::RunOptions run_options_;
+  const std::vector<std::pair<std::string, tensorflow::Tensor>> asset_feeds_;
+  tensorflow::ResourceMgr* resources_ = nullptr;  // of the one device, if it is one
+
+  RestorePlan plan_;
+  std::optional<Checkpoint> checkpoint_;
+  ObjectBindings bindings_;
+
+  std::mutex mutex_;  // of all below
+  bool created_ = false;
+  bool restore_op_run_ = false;
+  std::unordered_set<std::string> required_;
+  std::unordered_set<const tensorflow::NodeDef*> nodes_;
+  std::unordered_set<const tensorflow::FunctionDef*> functions_;
+  std::unordered_set<std::string> filled_;  // by ResourceId
+  std::vector<InitPart> init_parts_;
+  std::vector<std::string> repairs_;
+  std::uint64_t bytes_read_ = 0;
+  double create_seconds_ = 0;
+  double restore_seconds_ = 0;
+  double init_seconds_ = 0;
+};
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_LOAD_MODEL_GRAPH_H_

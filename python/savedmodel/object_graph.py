@@ -1,0 +1,132 @@
+"""The object graph of a SavedModel as Python sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from savedmodel import _native
+from savedmodel.errors import DataLossError
+
+__all__ = ["Asset", "ObjectGraph", "TrackableObject"]
+
+# No list of trackable objects is longer; a SavedModel that says so is broken.
+_MAX_LIST = 1_000_000
+
+
+class Asset(NamedTuple):
+    """A file that was saved with the model."""
+
+    asset_path: str
+
+    def __fspath__(self) -> str:
+        """The file's absolute path."""
+        return self.asset_path
+
+
+class TrackableObject:
+    """A module, layer, table or other object of the model.
+
+    Its children are attributes and items: `layer.kernel` is `layer["kernel"]`. Lists, dicts and
+    tuples that were saved are Python's own; constants are read-only arrays. An object that was
+    saved with a `__call__` function is callable. The same object is the same Python object
+    wherever it is reached from.
+    """
+
+    __slots__ = ("__weakref__", "_children", "_graph", "_path")
+
+    def __init__(self, graph: ObjectGraph, native: _native.Object) -> None:
+        self._graph = graph
+        self._children = dict(native.children())
+        self._path = native.path
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._children:
+            return self._graph.wrap(self._children[name])
+        raise AttributeError(self._missing(name))
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._children:
+            return self._graph.wrap(self._children[name])
+        raise KeyError(self._missing(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._children
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._children)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self._children})
+
+    def __repr__(self) -> str:
+        return f"<savedmodel.{type(self).__name__} '{self._path}': {', '.join(self._children)}>"
+
+    def _missing(self, name: object) -> str:
+        where = f"object '{self._path}'" if self._path else "the model"
+        return f"{where} has no child {name!r}; children: {', '.join(self._children) or 'none'}"
+
+
+class _CallableObject(TrackableObject):
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._graph.wrap(self._children["__call__"])(*args, **kwargs)
+
+
+class ObjectGraph:
+    """Makes Python objects of native ones, each once."""
+
+    def __init__(self, native: _native.NativeModel) -> None:
+        self._made: dict[int, Any] = {}
+        self.root: TrackableObject = self._object(native.root())
+
+    def _object(self, native: _native.Object) -> TrackableObject:
+        has_call = any(name == "__call__" for name, _ in native.children())
+        return (_CallableObject if has_call else TrackableObject)(self, native)
+
+    def wrap(self, native: _native.Object) -> Any:
+        """The Python object for a node of the graph."""
+        if native.id == 0:
+            return self.root
+        if native.id not in self._made:
+            self._make(native)
+        return self._made[native.id]
+
+    def _make(self, native: _native.Object) -> None:
+        kind = _native.Object.Kind
+        match native.kind:
+            case kind.LIST:
+                items: list[Any] = []
+                self._made[native.id] = items  # first: it may hold itself
+                items += self._elements(native)
+            case kind.DICT:
+                mapping: dict[str, Any] = {}
+                self._made[native.id] = mapping
+                mapping.update((name, self.wrap(child)) for name, child in native.children())
+            case kind.TUPLE:
+                self._made[native.id] = ()  # a tuple that holds itself ends here
+                self._made[native.id] = tuple(self._elements(native))
+            case kind.FUNCTION:
+                self._made[native.id] = native.function()
+            case kind.CONCRETE_FUNCTION:
+                self._made[native.id] = native.concrete_function()
+            case kind.VARIABLE:
+                self._made[native.id] = native.variable()
+            case kind.CONSTANT:
+                self._made[native.id] = native.constant()
+            case kind.ASSET:
+                self._made[native.id] = Asset(native.asset_path())
+            case _:
+                self._made[native.id] = self._object(native)
+
+    def _elements(self, native: _native.Object) -> list[Any]:
+        # Elements that are no trackable objects were not saved; TensorFlow, too, loads None.
+        elements: list[Any] = []
+        for name, child in native.children():
+            if not name.isdecimal() or int(name) >= _MAX_LIST:
+                raise DataLossError(f"object '{native.path}' is a list with an element {name!r}")
+            index = int(name)
+            elements += [None] * (index + 1 - len(elements))
+            elements[index] = self.wrap(child)
+        return elements
