@@ -1,6 +1,5 @@
 #include "savedmodel/object_graph.h"
 
-#include <pybind11/native_enum.h>
 #include <pybind11/stl.h>
 
 #include "annotations.h"
@@ -46,6 +45,23 @@ py::object Call(const Callee& callee, const py::args& args, const py::kwargs& kw
   return FromValue(result);
 }
 
+const char* KindName(Object::Kind kind) {
+  switch (kind) {
+    case Object::Kind::kObject: return "object";
+    case Object::Kind::kList: return "list";
+    case Object::Kind::kTuple: return "tuple";
+    case Object::Kind::kDict: return "dict";
+    case Object::Kind::kFunction: return "function";
+    case Object::Kind::kConcreteFunction: return "concrete_function";
+    case Object::Kind::kVariable: return "variable";
+    case Object::Kind::kConstant: return "constant";
+    case Object::Kind::kAsset: return "asset";
+    case Object::Kind::kResource: return "resource";
+    case Object::Kind::kOther: break;
+  }
+  return "other";
+}
+
 py::object Spec(const Variable& variable, const char* field) {
   return ToTensorSpec("", {"", variable.dtype(), variable.shape()}).attr(field);
 }
@@ -57,13 +73,13 @@ Tensor ToVariableTensor(const Variable& variable, const py::object& value) {
 }
 
 template <typename Callee>
-ArrayList RunGradients(const Callee& function, const py::sequence& inputs,
+ArrayList RunGradients(const Callee& function, const py::typing::List<py::object>& inputs,
                        const std::vector<Variable>& variables,
-                       const py::object& output_gradients, const py::dict& kwargs) {
+                       const py::object& output_gradients,
+                       const py::typing::Dict<py::str, py::object>& kwargs) {
   DrainReleases();
   const std::string owner = "gradients of function '" + function.name() + "'";
-  auto [positional, named] =
-      ToArguments(py::tuple(inputs), kwargs, owner);
+  auto [positional, named] = ToArguments(py::tuple(inputs), kwargs, owner);
   const Value upstream = ToValue(output_gradients, owner, "output_gradients");
   std::vector<Tensor> gradients;
   {
@@ -105,15 +121,17 @@ if they are the same variable.)")
             }
             return ArrayObject(ReadOnly(ToArray(std::move(value))));
           },
-          "Its value now, as a read-only array without a copy. Later writes do not change "
+          "Its value now, as a read-only array without a copy. Later writes do not "
+          "change "
           "it.")
-      .def("__array__",
-           [](const py::object& self, const py::object& dtype, const py::object& copy) {
-             const py::object array = self.attr("numpy")();
-             return py::module_::import("numpy").attr("array")(
-                 array, dtype, py::arg("copy") = copy);
-           },
-           py::arg("dtype") = py::none(), py::arg("copy") = py::none())
+      .def(
+          "__array__",
+          [](const py::object& self, const py::object& dtype, const py::object& copy) {
+            const py::object array = self.attr("numpy")();
+            return py::module_::import("numpy").attr("array")(array, dtype,
+                                                              py::arg("copy") = copy);
+          },
+          py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def(
           "assign",
           [](const Variable& self, const py::object& value) {
@@ -126,9 +144,11 @@ if they are the same variable.)")
           "Copies an array of the variable's dtype and shape into it (numbers and lists "
           "take\nthe dtype). Raises TypeError for another dtype, ValueError for another "
           "shape.")
-      .def("__eq__", [](const Variable& self, const py::object& other) {
-        return py::isinstance<Variable>(other) && self == other.cast<const Variable&>();
-      })
+      .def("__eq__",
+           [](const Variable& self, const py::object& other) {
+             return py::isinstance<Variable>(other) &&
+                    self == other.cast<const Variable&>();
+           })
       .def("__hash__", &Variable::hash)
       .def("__repr__", [](const py::object& self) {
         return py::str("<savedmodel.Variable {!r} shape={} dtype={}>")
@@ -161,8 +181,9 @@ saved structure with arrays in it.)")
                self.structured_input_signature().ToString() + ">";
       });
 
-  py::class_<Function>(m, "Function", py::release_gil_before_calling_cpp_dtor(),
-                       R"(A tf.function of the object graph, with every graph it was saved with.
+  py::class_<Function>(
+      m, "Function", py::release_gil_before_calling_cpp_dtor(),
+      R"(A tf.function of the object graph, with every graph it was saved with.
 
 Called as it was in TensorFlow: arrays, numbers, strings, None, and lists, tuples and dicts of
 them; Python-valued arguments (training=True) choose among the graphs. Returns the saved
@@ -178,24 +199,13 @@ arguments.)")
         return "<savedmodel.Function " + self.ToString() + ">";
       });
 
-  py::class_<Object> object(m, "Object",
-                            "A node of the object graph: the native half of\n"
-                            "savedmodel/object_graph.py, which holds the documentation.");
-  py::native_enum<Object::Kind>(object, "Kind", "enum.Enum")
-      .value("OBJECT", Object::Kind::kObject)
-      .value("LIST", Object::Kind::kList)
-      .value("TUPLE", Object::Kind::kTuple)
-      .value("DICT", Object::Kind::kDict)
-      .value("FUNCTION", Object::Kind::kFunction)
-      .value("CONCRETE_FUNCTION", Object::Kind::kConcreteFunction)
-      .value("VARIABLE", Object::Kind::kVariable)
-      .value("CONSTANT", Object::Kind::kConstant)
-      .value("ASSET", Object::Kind::kAsset)
-      .value("RESOURCE", Object::Kind::kResource)
-      .value("OTHER", Object::Kind::kOther)
-      .finalize();
-  object.def_property_readonly("id", &Object::id)
-      .def_property_readonly("kind", &Object::kind)
+  py::class_<Object>(m, "Object",
+                     "A node of the object graph: the native half of\n"
+                     "savedmodel/object_graph.py, which holds the documentation.")
+      .def_property_readonly("id", &Object::id)
+      .def_property_readonly(
+          "kind", [](const Object& self) { return KindName(self.kind()); },
+          "\"object\", \"list\", \"function\", \"variable\", ...")
       .def_property_readonly("path", &Object::path)
       .def("children", &Object::children)
       .def("function", &Object::function)
@@ -205,8 +215,7 @@ arguments.)")
            [](const Object& self) {
              return ArrayObject(ReadOnly(ToArray(self.constant())));
            })
-      .def("asset_path",
-           [](const Object& self) { return FromPath(self.asset_path()); });
+      .def("asset_path", [](const Object& self) { return FromPath(self.asset_path()); });
 }
 
 }  // namespace savedmodel::python

@@ -3,11 +3,12 @@
 The native half of savedmodel. Use the names that `savedmodel` exports.
 """
 from __future__ import annotations
+import collections.abc
 import numpy.typing
 import savedmodel.inspection
 import savedmodel.specs
 import typing
-__all__: list[str] = ['BoundCall', 'DeviceAttributes', 'Model', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'inspect', 'load_saved_model', 'set_log_level']
+__all__: list[str] = ['BoundCall', 'ConcreteFunction', 'DeviceAttributes', 'Function', 'Model', 'Object', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'Variable', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'inspect', 'load_saved_model', 'set_log_level']
 class aligned_allocator:
     """
     Makes new NumPy arrays TensorFlow-aligned.
@@ -322,17 +323,149 @@ class SavedModelBundle:
     @property
     def tags(self) -> list[str]:
         ...
+class Variable:
+    """
+    A variable of a loaded model.
+    
+    What a function, a signature or assign() writes, every later call sees. Two objects are equal
+    if they are the same variable.
+    """
+    def __array__(self, dtype: typing.Any = None, copy: typing.Any = None) -> typing.Any:
+        ...
+    def __eq__(self, arg0: typing.Any) -> bool:
+        ...
+    def __hash__(self) -> int:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def assign(self, value: typing.Any) -> None:
+        """
+        Copies an array of the variable's dtype and shape into it (numbers and lists take
+        the dtype). Raises TypeError for another dtype, ValueError for another shape.
+        """
+    def numpy(self) -> numpy.typing.NDArray[typing.Any]:
+        """
+        Its value now, as a read-only array without a copy. Later writes do not change it.
+        """
+    @property
+    def device(self) -> str:
+        """
+        "/job:localhost/replica:0/task:0/device:CPU:0"
+        """
+    @property
+    def dtype(self) -> typing.Any:
+        ...
+    @property
+    def name(self) -> str:
+        """
+        As TensorFlow names it ("dense/kernel:0"); may repeat.
+        """
+    @property
+    def shape(self) -> typing.Any:
+        ...
+    @property
+    def trainable(self) -> bool:
+        ...
+class ConcreteFunction:
+    """
+    One graph that a tf.function was traced to.
+    
+    Called with tensors by position or by name, or with the structured arguments; returns the
+    saved structure with arrays in it.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def gradients(self, inputs: list[typing.Any], variables: collections.abc.Sequence[Variable], output_gradients: typing.Any, kwargs: dict[str, typing.Any]) -> list[numpy.typing.NDArray[typing.Any]]:
+        """
+        See savedmodel.gradients.
+        """
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def structured_input_signature(self) -> typing.Any:
+        """
+        (args, kwargs) with TensorSpecs in place of tensors.
+        """
+    @property
+    def structured_outputs(self) -> typing.Any:
+        ...
+class Function:
+    """
+    A tf.function of the object graph, with every graph it was saved with.
+    
+    Called as it was in TensorFlow: arrays, numbers, strings, None, and lists, tuples and dicts of
+    them; Python-valued arguments (training=True) choose among the graphs. Returns the saved
+    structure with arrays in it. Raises ValueError, with the choices listed, if no graph takes the
+    arguments.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def gradients(self, inputs: list[typing.Any], variables: collections.abc.Sequence[Variable], output_gradients: typing.Any, kwargs: dict[str, typing.Any]) -> list[numpy.typing.NDArray[typing.Any]]:
+        """
+        See savedmodel.gradients.
+        """
+    @property
+    def concrete_functions(self) -> list[ConcreteFunction]:
+        ...
+    @property
+    def name(self) -> str:
+        """
+        Where it lies in the object graph: "layers.0.call".
+        """
+class Object:
+    """
+    A node of the object graph: the native half of
+    savedmodel/object_graph.py, which holds the documentation.
+    """
+    def asset_path(self) -> str:
+        ...
+    def children(self) -> list[tuple[str, Object]]:
+        ...
+    def concrete_function(self) -> ConcreteFunction:
+        ...
+    def constant(self) -> numpy.typing.NDArray[typing.Any]:
+        ...
+    def function(self) -> Function:
+        ...
+    def variable(self) -> Variable:
+        ...
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def kind(self) -> str:
+        """
+        "object", "list", "function", "variable", ...
+        """
+    @property
+    def path(self) -> str:
+        ...
 class Model:
     """
     The native half of savedmodel.Model.
     """
-    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, warmup: bool) -> None:
+    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, signatures: typing.Any, warmup: bool) -> None:
         ...
     def close(self) -> None:
+        ...
+    def regularization_losses(self) -> list[Function]:
+        ...
+    def root(self) -> Object:
+        ...
+    def save(self, path: typing.Any) -> None:
         ...
     def signature(self, name: str) -> typing.Any:
         ...
     def signature_names(self) -> list[str]:
+        ...
+    def trainable_variables(self) -> list[Variable]:
+        ...
+    def variables(self) -> list[Variable]:
         ...
     @property
     def assets(self) -> dict[str, str]:
@@ -347,7 +480,7 @@ class Model:
     def fingerprint(self) -> savedmodel.specs.Fingerprint | None:
         ...
     @property
-    def load_report(self) -> dict[str, savedmodel.specs.LoadPhase]:
+    def load_report(self) -> savedmodel.specs.LoadReport:
         ...
     @property
     def run_options(self) -> RunOptions:

@@ -193,9 +193,7 @@ class Model:
     @property
     def trainable_variables(self) -> list[_native.Variable]:
         """Those of `variables` that are trainable, or that the saved object says are."""
-        return [
-            self._objects.unique(variable) for variable in self._native.trainable_variables()
-        ]
+        return [self._objects.unique(variable) for variable in self._native.trainable_variables()]
 
     @property
     def regularization_losses(self) -> list[_native.Function]:
@@ -240,6 +238,10 @@ class Model:
         self._native.close()
         if self._archive is not None:
             self._archive.close()
+
+    def __del__(self) -> None:
+        if "_objects" in self.__dict__:  # else the load failed
+            self._objects.forget()
 
     def __enter__(self) -> Model:
         return self

@@ -96,38 +96,45 @@ class ObjectGraph:
     def wrap(self, native: _native.Object) -> Any:
         """The Python object for a node of the graph."""
         if native.id == 0:
-            return self._model() or self.root
+            model = self._model()
+            return self._object(native) if model is None else model
         if native.id not in self._made:
             self._make(native)
         return self._made[native.id]
+
+    def forget(self) -> None:
+        """Breaks the cycles of what was made, which else would outlive the model until a
+        collection."""
+        self._made.clear()
+        self._variables.clear()
+        del self.root
 
     def unique(self, variable: _native.Variable) -> _native.Variable:
         """The one Python object for a variable."""
         return self._variables.setdefault(variable, variable)
 
     def _make(self, native: _native.Object) -> None:
-        kind = _native.Object.Kind
         match native.kind:
-            case kind.LIST:
+            case "list":
                 items: list[Any] = []
                 self._made[native.id] = items  # first: it may hold itself
                 items += self._elements(native)
-            case kind.DICT:
+            case "dict":
                 mapping: dict[str, Any] = {}
                 self._made[native.id] = mapping
                 mapping.update((name, self.wrap(child)) for name, child in native.children())
-            case kind.TUPLE:
+            case "tuple":
                 self._made[native.id] = ()  # a tuple that holds itself ends here
                 self._made[native.id] = tuple(self._elements(native))
-            case kind.FUNCTION:
+            case "function":
                 self._made[native.id] = native.function()
-            case kind.CONCRETE_FUNCTION:
+            case "concrete_function":
                 self._made[native.id] = native.concrete_function()
-            case kind.VARIABLE:
+            case "variable":
                 self._made[native.id] = self.unique(native.variable())
-            case kind.CONSTANT:
+            case "constant":
                 self._made[native.id] = native.constant()
-            case kind.ASSET:
+            case "asset":
                 self._made[native.id] = Asset(native.asset_path())
             case _:
                 self._made[native.id] = self._object(native)
@@ -177,4 +184,4 @@ def gradients(
                 f"function: expected a function of a model, got a {type(function).__name__}"
             )
         return gradients(function["__call__"], inputs, variables, output_gradients, kwargs)
-    return function.gradients(inputs, list(variables), output_gradients, dict(kwargs or {}))
+    return function.gradients(list(inputs), list(variables), output_gradients, dict(kwargs or {}))

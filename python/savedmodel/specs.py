@@ -85,8 +85,9 @@ class LoadReport(dict[str, LoadPhase]):
 
     `repairs`: the variables that signatures or functions read, that the SavedModel's own restore
     op leaves without a value, and that were restored all the same (Keras 3 saves such models with
-    `tf.saved_model.save`); each as "name (key in the checkpoint)". `bytes_restored`: of the variables that were
-    read. `bytes_saved`: of those in the checkpoint that were not, because nothing needs them.
+    `tf.saved_model.save`); each as "name (key in the checkpoint)". `bytes_restored`: of the
+    variables that were read. `bytes_saved`: of those in the checkpoint that were not, because
+    nothing needs them.
     """
 
     def __init__(

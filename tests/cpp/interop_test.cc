@@ -192,7 +192,7 @@ TEST(InteropTest, LoadReplaysWarmupRequests) {
   options.warmup = true;
   write({1, 8, 8, 1});
   const Model model = Model::Load(folder, options);
-  const LoadPhase& phase = model.bundle().load_report().back();
+  const LoadPhase& phase = model.bundle().load_report().phases.back();
   EXPECT_EQ(phase.name, "warmup");
   EXPECT_EQ(phase.bytes, fs::file_size(path));
   write({1, 7, 7, 1});

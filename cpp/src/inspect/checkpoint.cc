@@ -76,9 +76,9 @@ void ReadOne(tf::BundleReader* reader, const tf::BundleEntryProto& entry,
   tf::TensorShape whole;
   tf::TensorSlice slice;
   tf::TensorShape sliced;
-  ThrowIfError(tf::checkpoint::ParseShapeAndSlice(wanted.shape_and_slice, &whole, &slice,
-                                                  &sliced),
-               where);
+  ThrowIfError(
+      tf::checkpoint::ParseShapeAndSlice(wanted.shape_and_slice, &whole, &slice, &sliced),
+      where);
   if (whole != shape) {
     throw Error(ErrorCode::kInvalidArgument,
                 where + ": expected a slice of shape " + whole.DebugString() +

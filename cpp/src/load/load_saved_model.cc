@@ -10,6 +10,7 @@
 #include "core/runtime.h"
 #include "core/status.h"
 #include "inspect/meta_graph.h"
+#include "inspect/saved_model_dir.h"
 #include "load/bundle_handle.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
@@ -124,6 +125,25 @@ void ChooseSignatures(const std::string& context, const std::vector<std::string>
   signatures->swap(kept);
 }
 
+// Throws InvalidArgument for a signature whose tensors are not in the graph.
+void CheckTensors(const std::string& context,
+                  const std::map<std::string, SignatureDef>& signatures,
+                  const GraphIndex& graph) {
+  const auto check = [&](const std::string& name, const char* kind,
+                         const std::map<std::string, TensorSpec>& specs) {
+    for (const auto& [key, spec] : specs) {
+      if (graph.FindNode(NodeOf(spec.name)) != nullptr) continue;
+      throw Error(ErrorCode::kInvalidArgument, context + ", signature '" + name + "', " +
+                                                   kind + " '" + key + "': no tensor '" +
+                                                   spec.name + "' in the graph");
+    }
+  };
+  for (const auto& [name, signature] : signatures) {
+    check(name, "input", signature.inputs);
+    check(name, "output", signature.outputs);
+  }
+}
+
 // The variables and tables that the functions of the object graph take along.
 std::vector<std::string> BoundResources(const ModelGraph& graph,
                                         const tf::SavedObjectGraph& objects) {
@@ -166,8 +186,9 @@ void CheckInitialized(const std::string& context,
             (list.find(',') == std::string::npos ? "signature " : "signatures ") + list +
             (list.find(',') == std::string::npos ? " needs" : " need");
   }
-  throw Error(ErrorCode::kFailedPrecondition,
-              context + ": neither the checkpoint nor the init op has a value for " + text);
+  throw Error(
+      ErrorCode::kFailedPrecondition,
+      context + ": neither the checkpoint nor the init op has a value for " + text);
 }
 
 tf::Tensor StringScalar(const std::string& text) { return tf::Tensor(tf::tstring(text)); }
@@ -206,8 +227,7 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
 }  // namespace
 
 BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_options,
-                           RunOptions run_options,
-                           std::shared_ptr<LoadedBundle> bundle)
+                           RunOptions run_options, std::shared_ptr<LoadedBundle> bundle)
     : export_dir_(std::move(export_dir)),
       session_options_(std::move(session_options)),
       run_options_(std::move(run_options)),
@@ -253,7 +273,7 @@ struct BundleAccess::Loading {
   // The runtime, and all that lies in the directory, the variables aside.
   Loading(const std::string& directory, const SessionOptions& session_options,
           const std::optional<std::vector<std::string>>& tags)
-      : export_dir(directory) {
+      : export_dir(LocalPath(directory)) {
     CheckOptions(ProtoAccess::Get(session_options));
     EnsureRuntime();
     phases.End("library", 0);
@@ -317,7 +337,9 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
   Loading loading(export_dir, options.session_options, options.tags);
   LoadedBundle& bundle = *loading.bundle;
   auto& signatures = loading.state->signatures;
-  if (options.signatures) ChooseSignatures(loading.context(), *options.signatures, &signatures);
+  if (options.signatures)
+    ChooseSignatures(loading.context(), *options.signatures, &signatures);
+  CheckTensors(loading.context(), signatures, *bundle.index);
 
   tf::SessionOptions session_options;
   session_options.config = ProtoAccess::Get(options.session_options);
@@ -369,9 +391,7 @@ const std::map<std::string, std::string>& SavedModelBundle::assets() const {
 const std::vector<std::string>& SavedModelBundle::extra_assets() const {
   return state_->extra_assets;
 }
-const LoadReport& SavedModelBundle::load_report() const {
-  return state_->load_report;
-}
+const LoadReport& SavedModelBundle::load_report() const { return state_->load_report; }
 const SessionOptions& SavedModelBundle::session_options() const {
   return state_->handle->session_options();
 }

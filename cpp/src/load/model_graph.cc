@@ -84,8 +84,7 @@ tf::NodeDef MakeNode(const std::string& name, const char* op, const std::string&
   node.set_op(op);
   node.set_device(device);
   for (const std::string& input : inputs) node.add_input(input);
-  for (const auto& [attr, type] : types)
-    (*node.mutable_attr())[attr].set_type(type);
+  for (const auto& [attr, type] : types) (*node.mutable_attr())[attr].set_type(type);
   return node;
 }
 
@@ -109,8 +108,9 @@ ModelGraph::ModelGraph(std::string export_dir, const tf::MetaGraphDef& meta_grap
     checkpoint_ = Checkpoint::Open(export_dir_);
   }
   bindings_ = BindObjects(
-      meta_graph, checkpoint_ ? checkpoint_->ReadObjectGraph() : tf::TrackableObjectGraph(),
-      plan_, export_dir_, graph);
+      meta_graph,
+      checkpoint_ ? checkpoint_->ReadObjectGraph() : tf::TrackableObjectGraph(), plan_,
+      export_dir_, graph);
   const tf::DeviceMgr* devices = nullptr;
   if (session->LocalDeviceManager(&devices).ok() && devices->NumDevices() == 1)
     resources_ = devices->HostCPU()->resource_manager();
@@ -251,9 +251,9 @@ void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& nodes) {
     if (seen.insert(function).second)
       *graph.mutable_library()->add_function() = *function;
   }
-  ThrowIfError(created_ ? session_.Extend(std::move(graph))
-                        : session_.Create(std::move(graph)),
-               context_);
+  ThrowIfError(
+      created_ ? session_.Extend(std::move(graph)) : session_.Create(std::move(graph)),
+      context_);
   created_ = true;
   functions_.swap(seen);
 }
@@ -342,7 +342,8 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
       wanted.push_back({node, {{key->second, ""}}});
       // Those that no graph node stood for are not in need of repair.
       if (node->name().rfind("savedmodel/", 0) != 0) {
-        const tf::SavedObject& saved = meta_graph_.object_graph_def().nodes(object->second);
+        const tf::SavedObject& saved =
+            meta_graph_.object_graph_def().nodes(object->second);
         repairs_.push_back(saved.variable().name() + " (" + key->second + ")");
       }
     } else {
@@ -381,7 +382,6 @@ bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
          StringAttr(node, "shared_name") != tf::ResourceHandle::ANONYMOUS_NAME;
 }
 
-
 void ModelGraph::Assign(std::vector<Assignment> assignments) {
   std::vector<std::pair<std::string, tf::Tensor>> feeds;
   std::vector<std::string> targets;
@@ -391,12 +391,12 @@ void ModelGraph::Assign(std::vector<Assignment> assignments) {
       tf::Tensor& value = assignment.values.front();
       tf::Var* found = nullptr;
       ThrowIfError(
-          resources_->LookupOrCreate<tf::Var>(
-              ContainerOf(*resources_, node), StringAttr(node, "shared_name"), &found,
-              [&value](tf::Var** made) {
-                *made = new tf::Var(value.dtype());
-                return absl::OkStatus();
-              }),
+          resources_->LookupOrCreate<tf::Var>(ContainerOf(*resources_, node),
+                                              StringAttr(node, "shared_name"), &found,
+                                              [&value](tf::Var** made) {
+                                                *made = new tf::Var(value.dtype());
+                                                return absl::OkStatus();
+                                              }),
           context_ + ", variable '" + node.name() + "'");
       const tf::core::RefCountPtr<tf::Var> variable(found);
       const tf::mutex_lock lock(*variable->mu());
@@ -423,7 +423,8 @@ void ModelGraph::Assign(std::vector<Assignment> assignments) {
                           {{"T", TypeAttr(node, "dtype")}}));
     } else {
       graph_.Add(MakeNode(name, "AssignVariableOp", node.device(),
-                          {node.name(), values[0]}, {{"dtype", TypeAttr(node, "dtype")}}));
+                          {node.name(), values[0]},
+                          {{"dtype", TypeAttr(node, "dtype")}}));
     }
     targets.push_back(name);
   }

@@ -28,8 +28,8 @@ void CheckObjects(const tf::SavedObjectGraph& objects, const tf::MetaGraphDef& m
   const int count = objects.nodes_size();
   const auto check = [&](int id, const std::string& of) {
     if (id < 0 || id >= count) {
-      Fail(export_dir, of + " is object " + std::to_string(id) + " of " +
-                           std::to_string(count));
+      Fail(export_dir,
+           of + " is object " + std::to_string(id) + " of " + std::to_string(count));
     }
   };
   for (int i = 0; i < count; ++i) {
@@ -69,7 +69,8 @@ void CheckObjects(const tf::SavedObjectGraph& objects, const tf::MetaGraphDef& m
 // Walks both object graphs from their roots by the names of children, and lists the
 // checkpoint's keys for each object.
 void AlignCheckpoint(const tf::SavedObjectGraph& objects,
-                     const tf::TrackableObjectGraph& checkpoint, ObjectBindings* bindings) {
+                     const tf::TrackableObjectGraph& checkpoint,
+                     ObjectBindings* bindings) {
   if (checkpoint.nodes_size() == 0 || objects.nodes_size() == 0) return;
   std::vector<int> aligned(static_cast<std::size_t>(objects.nodes_size()), -1);
   std::vector<std::pair<int, int>> pending{{0, 0}};
@@ -117,8 +118,7 @@ void BindAtCalls(const tf::MetaGraphDef& meta_graph, const GraphIndex& graph,
   for (const tf::NodeDef& node : meta_graph.graph_def().node()) {
     const auto callee = node.attr().find("f");
     if (callee == node.attr().end()) continue;
-    const auto function =
-        objects.concrete_functions().find(callee->second.func().name());
+    const auto function = objects.concrete_functions().find(callee->second.func().name());
     if (function == objects.concrete_functions().end()) continue;
     const auto& bound = function->second.bound_inputs();
     std::vector<const std::string*> inputs;
@@ -173,7 +173,8 @@ bool ResourceHandle(const tf::SavedObjectGraph& objects, int id, const GraphInde
         graph.FindFunction(creator.function().concrete_functions(0));
     if (function == nullptr) return false;
     for (const tf::NodeDef& node : function->node_def()) {
-      if (node.input_size() != 0 || node.op().find("Table") == std::string::npos) continue;
+      if (node.input_size() != 0 || node.op().find("Table") == std::string::npos)
+        continue;
       *handle = node;
       handle->set_name(name);
       if (StringAttr(node, "shared_name").empty())
@@ -211,10 +212,9 @@ ObjectBindings BindObjects(const tf::MetaGraphDef& meta_graph,
       // The graph's own tensor is only fed while the tables are initialised.
       const std::string& file =
           meta_graph.asset_file_def(object.asset().asset_file_def_index()).filename();
-      graph->Add(StringConst(
-          own_name, fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory /
-                                 file)
-                        .string()));
+      graph->Add(StringConst(own_name, fs::absolute(fs::path(export_dir) /
+                                                    tf::kSavedModelAssetsDirectory / file)
+                                           .string()));
       tensor = own_name;
     } else if (tensor.empty() && (object.has_variable() || object.has_resource())) {
       const auto& keys = bindings.keys[static_cast<std::size_t>(i)];

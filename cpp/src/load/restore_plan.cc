@@ -42,9 +42,9 @@ class Body {
   explicit Body(const GraphIndex& graph) : graph_(graph) {}
   Body(const GraphIndex& graph, const tf::FunctionDef& function, const tf::NodeDef& call)
       : graph_(graph), is_function_(true) {
-    for (const tf::NodeDef& node : function.node_def()) nodes_.emplace(node.name(), &node);
-    const int count =
-        std::min(function.signature().input_arg_size(), call.input_size());
+    for (const tf::NodeDef& node : function.node_def())
+      nodes_.emplace(node.name(), &node);
+    const int count = std::min(function.signature().input_arg_size(), call.input_size());
     for (int i = 0; i < count; ++i) {
       arguments_.emplace(function.signature().input_arg(i).name(), call.input(i));
     }

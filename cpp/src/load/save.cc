@@ -44,9 +44,9 @@ std::error_code LastError() { return {errno, std::generic_category()}; }
 class Staging {
  public:
   explicit Staging(const fs::path& target) {
-    std::string name = (target.parent_path() / ("." + target.filename().string() +
-                                                ".saving-XXXXXX"))
-                           .string();
+    std::string name =
+        (target.parent_path() / ("." + target.filename().string() + ".saving-XXXXXX"))
+            .string();
     if (mkdtemp(name.data()) == nullptr)
       FailSystem("cannot create a directory beside '" + target.string() + "'",
                  LastError());
@@ -69,8 +69,8 @@ class Staging {
   // removed.
   void Replace(const fs::path& target) {
     Sync(path_);
-    const std::string doing = "cannot put the saved model in place at '" +
-                              target.string() + "'";
+    const std::string doing =
+        "cannot put the saved model in place at '" + target.string() + "'";
     std::error_code ignored;
     const unsigned flags =
         fs::exists(target, ignored) ? RENAME_EXCHANGE : RENAME_NOREPLACE;
@@ -106,8 +106,7 @@ void CopyRest(const fs::path& from, const fs::path& to) {
   for (const auto& entry : fs::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
     const bool kept = name.rfind(tf::kSavedModelFilenamePrefix, 0) == 0 ||
-                      name == tf::kFingerprintFilenamePb ||
-                      name == "keras_metadata.pb" ||
+                      name == tf::kFingerprintFilenamePb || name == "keras_metadata.pb" ||
                       name == tf::kSavedModelAssetsDirectory ||
                       name == tf::kSavedModelAssetsExtraDirectory ||
                       name == tf::kSavedModelDebugDirectory;
@@ -170,8 +169,8 @@ void WriteVariables(const std::string& prefix, const Checkpoint& checkpoint,
       for (int i = 0; i < shape.dims(); ++i)
         shape_and_slice += std::to_string(shape.dim_size(i)) + " ";
       const CheckpointTensor wanted{key, shape_and_slice + slice.DebugString()};
-      const auto current =
-          std::find_if(values.lower_bound({key, ""}), values.end(), [&](const auto& value) {
+      const auto current = std::find_if(
+          values.lower_bound({key, ""}), values.end(), [&](const auto& value) {
             tf::TensorShape full;
             tf::TensorSlice its;
             tf::TensorShape sliced;
@@ -181,11 +180,11 @@ void WriteVariables(const std::string& prefix, const Checkpoint& checkpoint,
                        .ok() &&
                    its == slice;
           });
-      ThrowIfError(writer.AddSlice(key, shape, slice,
-                                   current != values.end()
-                                       ? current->second
-                                       : checkpoint.Read({wanted}).front()),
-                   context);
+      ThrowIfError(
+          writer.AddSlice(key, shape, slice,
+                          current != values.end() ? current->second
+                                                  : checkpoint.Read({wanted}).front()),
+          context);
     }
   }
   ThrowIfError(writer.Finish(), context);

@@ -159,8 +159,6 @@ Value Function::Call(Value::Elements args, Value::Items kwargs) const {
       call.inputs);
 }
 
-std::string Function::ToString() const {
-  return name() + state_->signature().ToString();
-}
+std::string Function::ToString() const { return name() + state_->signature().ToString(); }
 
 }  // namespace savedmodel

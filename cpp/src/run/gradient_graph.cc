@@ -364,7 +364,11 @@ class Builder {
         // TensorFlow's own has no gradient, its C++ sibling that of a number.
         Stop(&node, 0, TypeOf(node, "SrcT"), &added);
       }
-      if (node.attr().count(kGradientOpType) != 0) TakeCustom(&node, &added);
+      if (node.attr().count(kGradientOpType) != 0) {
+        TakeCustom(&node, &added);
+      } else if (node.input_size() > 0) {
+        StandIn(&node, &added);
+      }
     }
     std::move(added.begin(), added.end(), std::back_inserter(nodes_));
     Index();
@@ -381,6 +385,31 @@ class Builder {
     added->push_back(MakeNode(node->name() + "/stop_" + std::to_string(input),
                               "StopGradient", {node->input(input)}, "T", type));
     node->set_input(input, added->back().name() + ":0");
+  }
+
+  // Some ops without a gradient in C++ have the gradient of others, which stand in their
+  // places for as long as the symbolic gradients look.
+  void StandIn(tf::NodeDef* node, Nodes* added) {
+    const tf::NodeDef original = *node;
+    const std::string& name = original.name();
+    const std::string& input = original.input(0);
+    const tf::DataType type = TypeOf(original, "T");
+    if (original.op() == "Erfc") {
+      added->push_back(MakeNode(name + "/erf", "Erf", {input}, "T", type));
+      *node = MakeNode(name, "Neg", {name + "/erf:0"}, "T", type);
+    } else if (original.op() == "Round" || original.op() == "Rint" ||
+               original.op() == "Ceil") {
+      *node = MakeNode(name, "Floor", {input}, "T", type);
+    } else if (original.op() == "SparseSoftmaxCrossEntropyWithLogits") {
+      // Their gradient is in their second output; it takes no part in it what the labels
+      // are.
+      added->push_back(MakeNode(name + "/labels", "StopGradient", {input}, "T", type));
+      *node = MakeNode(name, "SoftmaxCrossEntropyWithLogits", {input, name + "/labels:0"},
+                       "T", type);
+    } else {
+      return;
+    }
+    originals_.emplace(name, original);
   }
 
   // Puts a call in the place of a node with a custom gradient.
@@ -412,6 +441,7 @@ class Builder {
         Stop(&call, static_cast<int>(i), types->second.list().type(static_cast<int>(i)),
              added);
     }
+    originals_.emplace(node->name(), *node);
     *node = std::move(call);
     customs_.emplace(marker, std::move(custom));
   }
@@ -528,15 +558,15 @@ class Builder {
   // The custom gradients take their places, and each variable gets its gradient.
   GradientGraph Finish(const std::vector<std::string>& gradients) {
     for (tf::NodeDef& node : nodes_) {
+      const auto original = originals_.find(node.name());
       const auto f = node.attr().find("f");
-      const auto custom = f == node.attr().end() ? customs_.end()
-                                                 : customs_.find(f->second.func().name());
-      if (custom == customs_.end()) {
-        inliner_.Add(std::move(node));
-      } else if (node.op() == "SymbolicGradient") {
+      const auto custom = node.op() == "SymbolicGradient" && f != node.attr().end()
+                              ? customs_.find(f->second.func().name())
+                              : customs_.end();
+      if (custom != customs_.end()) {
         CallCustom(custom->second, node);
       } else {
-        inliner_.Add(custom->second.node);
+        inliner_.Add(original != originals_.end() ? original->second : node);
       }
     }
     for (const std::string& variable : request_.variables) {
@@ -617,7 +647,8 @@ class Builder {
   std::unordered_map<std::string, std::size_t> index_;  // into nodes_, by name
   std::vector<std::string> ends_;                       // outputs that have a gradient
   std::vector<Read> reads_;
-  NodeSet way_;                                    // nodes from the reads to the ends
+  NodeSet way_;  // nodes from the reads to the ends
+  std::unordered_map<std::string, tf::NodeDef> originals_;  // what others stand in for
   std::map<std::string, CustomGradient> customs_;  // by the function that stands for it
 };
 

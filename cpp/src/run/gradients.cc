@@ -55,8 +55,9 @@ Tensor Zeros(DataType dtype, const Shape& shape) {
 }
 
 // The gradient that is given for each flat output, if it is.
-std::vector<std::optional<Tensor>> OutputGradients(
-    const Value& given, const tf::FunctionDef& function, const std::string& description) {
+std::vector<std::optional<Tensor>> OutputGradients(const Value& given,
+                                                   const tf::FunctionDef& function,
+                                                   const std::string& description) {
   const auto& outputs = function.signature().output_arg();
   std::vector<std::optional<Tensor>> gradients(static_cast<std::size_t>(outputs.size()));
   if (given.is_none()) return gradients;
@@ -135,8 +136,7 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
   if (!wanted.empty()) {
     const tf::MetaGraphDef& meta_graph = bundle->meta_graph_def;
     const std::string prefix = "savedmodel/gradients/" + NodeName(signature().name()) +
-                               "/" +
-                               std::to_string(gradients_.size());
+                               "/" + std::to_string(gradients_.size());
     GradientGraph graph = BuildGradientGraph(
         {meta_graph.graph_def().library(), meta_graph.object_graph_def(),
          meta_graph.graph_def().versions(), signature().name(), captures, capture_nodes,
@@ -180,8 +180,8 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
     }
     if (!fetches.empty()) {
       fetches.insert(fetches.end(), shapes.begin(), shapes.end());
-      made->callable =
-          session_.MakeCallable(feeds, fetches, {}, nullptr, description_ + ", gradients");
+      made->callable = session_.MakeCallable(feeds, fetches, {}, nullptr,
+                                             description_ + ", gradients");
     }
   }
   known = made;

@@ -14,8 +14,9 @@ namespace {
 
 namespace tf = tensorflow;
 
-// Functions that call others twice, and those twice, make a graph without end.
-constexpr std::size_t kMaxNodes = 2'000'000;
+// Functions that call others twice, and those twice, make a graph without end. The
+// largest published models have some ten thousand nodes.
+constexpr std::size_t kMaxNodes = 200'000;
 constexpr std::size_t kMaxDepth = 256;
 
 bool IsControl(const std::string& input) { return !input.empty() && input[0] == '^'; }
@@ -50,7 +51,8 @@ Inliner::Called Inliner::Call(const std::string& function, const Attributes& att
                 where + ": expected " + std::to_string(body.arg_types.size()) +
                     " inputs, got " + std::to_string(inputs.size()));
   }
-  if (nodes_.size() + body.nodes.size() > kMaxNodes || depth_ >= kMaxDepth) {
+  if (nodes_.size() + functions_.size() + body.nodes.size() > kMaxNodes ||
+      depth_ >= kMaxDepth) {
     throw Error(ErrorCode::kResourceExhausted,
                 where + ": with the functions that it calls there are too many nodes");
   }

@@ -10,8 +10,8 @@
 #include "inspect/meta_graph.h"
 #include "savedmodel/error.h"
 #include "tensorflow/cc/saved_model/constants.h"
-#include "tensorflow/core/protobuf/saved_object_graph.pb.h"
 #include "tensorflow/core/framework/variable.pb.h"
+#include "tensorflow/core/protobuf/saved_object_graph.pb.h"
 
 namespace savedmodel {
 
@@ -189,8 +189,8 @@ std::vector<Variable> ObjectGraph::CollectionVariables(const LoadedBundle& bundl
                         ? DataType::kInvalid
                         : static_cast<DataType>(dtype->second.type()),
                     ShapeOf(*node, context)};
-    variables.push_back(VariableAccess::Make(handle_, node->name(), name, std::move(spec),
-                                             is_trainable));
+    variables.push_back(
+        VariableAccess::Make(handle_, node->name(), name, std::move(spec), is_trainable));
   });
   return variables;
 }
@@ -274,7 +274,8 @@ Variable ObjectGraph::GetVariable(int id) const {
                   ToPartialShape(saved.shape(), Describe(id))};
   return VariableAccess::Make(
       handle_,
-      std::string(NodeOf(bundle->graph->bindings().tensors[static_cast<std::size_t>(id)])),
+      std::string(
+          NodeOf(bundle->graph->bindings().tensors[static_cast<std::size_t>(id)])),
       name, std::move(spec), saved.trainable());
 }
 
@@ -282,8 +283,8 @@ Tensor ObjectGraph::Constant(int id) const {
   const auto bundle = handle_->Acquire();
   const std::string& operation = Objects(*bundle).nodes(id).constant().operation();
   const tf::NodeDef* node = bundle->index->FindNode(operation);
-  const auto value = node == nullptr ? decltype(node->attr().find(""))()
-                                     : node->attr().find("value");
+  const auto value =
+      node == nullptr ? decltype(node->attr().find(""))() : node->attr().find("value");
   tf::Tensor tensor;
   if (node == nullptr || value == node->attr().end() ||
       !tensor.FromProto(value->second.tensor())) {
@@ -327,10 +328,9 @@ Object Object::child(std::string_view name) const {
   if (id < 0) {
     std::vector<std::string> names;
     for (const auto& [child, child_id] : graph_->Children(id_)) names.push_back(child);
-    throw Error(ErrorCode::kNotFound, graph_->Describe(id_) + " has no child '" +
-                                          std::string(name) + "'" +
-                                          DidYouMean(name, names) +
-                                          " Children: " + QuotedList(names));
+    throw Error(ErrorCode::kNotFound,
+                graph_->Describe(id_) + " has no child '" + std::string(name) + "'" +
+                    DidYouMean(name, names) + " Children: " + QuotedList(names));
   }
   return Object(graph_, id);
 }

@@ -350,8 +350,7 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
     feed_names.push_back(name);
     tensors.push_back(tensor);
   }
-  const Plan plan =
-      MakePlan(*bundle->index, feed_names, fetches, targets, description);
+  const Plan plan = MakePlan(*bundle->index, feed_names, fetches, targets, description);
   plan.Require(bundle.get());
   const std::vector<tf::Tensor> inputs = ToFeeds(plan, tensors, description);
   std::vector<tf::Tensor> outputs;

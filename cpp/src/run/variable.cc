@@ -20,9 +20,9 @@ Tensor Variable::value() const {
 
 void Variable::Assign(const Tensor& value) const {
   if (value.dtype() != spec_.dtype || !spec_.shape.IsCompatibleWith(value.shape())) {
-    throw Error(ErrorCode::kInvalidArgument, Describe() + ": expected " +
-                                                 spec_.ToString() + ", got " +
-                                                 value.ToString());
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        Describe() + ": expected " + spec_.ToString() + ", got " + value.ToString());
   }
   const Tensor copy = value.Clone();
   handle_->Acquire()->graph->AssignVariable(node_, TensorAccess::Get(copy));
