@@ -178,9 +178,11 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   }
   if (wanted.empty() && created_) return;
 
-  // With the parts of the init op that touch what is reached, or nothing at all.
-  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
-  std::vector<const tf::NodeDef*> reached = graph_.Reach(wanted, &nodes, context_);
+  // With the parts of the init op that touch what is reached, or nothing at all. Also
+  // what is in the session already: a variable whose value could not be had is tried
+  // again.
+  std::unordered_set<const tf::NodeDef*> seen;
+  std::vector<const tf::NodeDef*> reached = graph_.Reach(wanted, &seen, context_);
   std::unordered_set<std::string> resources;
   for (const tf::NodeDef* node : reached) {
     if (IsResource(*node)) resources.insert(ResourceId(*node));
@@ -196,7 +198,7 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
       part.done = true;
       parts.push_back(&part);
       found = true;
-      for (const tf::NodeDef* node : graph_.Reach(part.targets, &nodes, context_)) {
+      for (const tf::NodeDef* node : graph_.Reach(part.targets, &seen, context_)) {
         reached.push_back(node);
         if (IsResource(*node)) resources.insert(ResourceId(*node));
       }
@@ -205,8 +207,12 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   try {
     {
       const Stopwatch time(&create_seconds_);
-      Extend(reached);
-      nodes_.swap(nodes);
+      std::vector<const tf::NodeDef*> added;
+      for (const tf::NodeDef* node : reached) {
+        if (nodes_.count(node) == 0) added.push_back(node);
+      }
+      Extend(added);
+      nodes_.insert(added.begin(), added.end());
     }
     {
       const Stopwatch time(&restore_seconds_);
@@ -286,13 +292,18 @@ void ModelGraph::RunInitParts(const std::vector<InitPart*>& parts) {
 void ModelGraph::RunRestoreOp() {
   if (!checkpoint_) return;
   const tf::SaverDef& saver = meta_graph_.saver_def();
-  restore_op_run_ = true;
-  RequireLocked({saver.restore_op_name(), saver.filename_tensor_name()});
-  std::vector<std::pair<std::string, tf::Tensor>> feeds = {
-      {saver.filename_tensor_name(),
-       tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}};
-  Run(feeds, {}, {std::string(NodeOf(saver.restore_op_name()))}, nullptr,
-      "restoring its variables");
+  restore_op_run_ = true;  // first: what it needs must not run it again
+  try {
+    RequireLocked({saver.restore_op_name(), saver.filename_tensor_name()});
+    std::vector<std::pair<std::string, tf::Tensor>> feeds = {
+        {saver.filename_tensor_name(),
+         tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}};
+    Run(feeds, {}, {std::string(NodeOf(saver.restore_op_name()))}, nullptr,
+        "restoring its variables");
+  } catch (...) {
+    restore_op_run_ = false;
+    throw;
+  }
   std::unordered_set<const tf::NodeDef*> seen;
   for (const tf::NodeDef* node :
        graph_.Reach({saver.restore_op_name()}, &seen, context_)) {
@@ -327,8 +338,12 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
     std::vector<CheckpointTensor> tensors;
   };
   std::vector<Wanted> wanted;
+  std::vector<std::string> repairs;
+  std::unordered_set<std::string> ids;
   for (const tf::NodeDef* node : nodes) {
-    if (!IsResource(*node) || filled_.count(ResourceId(*node)) != 0) continue;
+    if (!IsResource(*node)) continue;
+    const std::string id = ResourceId(*node);
+    if (filled_.count(id) != 0 || ids.count(id) != 0) continue;
     const auto planned = plan_.tensors.find(node->name());
     if (planned != plan_.tensors.end()) {
       wanted.push_back({node, planned->second});
@@ -344,13 +359,14 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
       if (node->name().rfind("savedmodel/", 0) != 0) {
         const tf::SavedObject& saved =
             meta_graph_.object_graph_def().nodes(object->second);
-        repairs_.push_back(saved.variable().name() + " (" + key->second + ")");
+        repairs.push_back(saved.variable().name() + " (" + key->second + ")");
       }
     } else {
       continue;
     }
-    filled_.insert(ResourceId(*node));
+    ids.insert(id);
   }
+  std::uint64_t bytes = 0;
   std::vector<CheckpointTensor> tensors;
   for (const Wanted& want : wanted) {
     for (const CheckpointTensor& tensor : want.tensors) {
@@ -359,7 +375,7 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
                                               "': no '" + tensor.key +
                                               "' in the checkpoint");
       }
-      bytes_read_ += checkpoint_->BytesOf(tensor);
+      bytes += checkpoint_->BytesOf(tensor);
       tensors.push_back(tensor);
     }
   }
@@ -374,7 +390,15 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
     }
     assignments.push_back(std::move(assignment));
   }
-  Assign(std::move(assignments));
+  filled_.insert(ids.begin(), ids.end());  // first: assigning requires them
+  try {
+    Assign(std::move(assignments));
+  } catch (...) {
+    for (const std::string& id : ids) filled_.erase(id);
+    throw;
+  }
+  bytes_read_ += bytes;
+  repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());
 }
 
 bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
@@ -510,11 +534,17 @@ tf::Tensor ModelGraph::ReadVariable(const std::string& name) {
 void ModelGraph::AssignVariable(const std::string& name, tf::Tensor value) {
   const tf::NodeDef& node = Node(name);
   const std::lock_guard<std::mutex> lock(mutex_);
-  filled_.insert(ResourceId(node));  // first: what is assigned need not be restored
-  RequireLocked({node.name()});
-  std::vector<Assignment> assignments;
-  assignments.push_back({&node, {std::move(value)}});
-  Assign(std::move(assignments));
+  // First: what is assigned need not be restored.
+  const bool added = filled_.insert(ResourceId(node)).second;
+  try {
+    RequireLocked({node.name()});
+    std::vector<Assignment> assignments;
+    assignments.push_back({&node, {std::move(value)}});
+    Assign(std::move(assignments));
+  } catch (...) {
+    if (added) filled_.erase(ResourceId(node));
+    throw;
+  }
 }
 
 std::vector<tf::Tensor> ModelGraph::ExportTable(const std::string& name) {
