@@ -30,7 +30,10 @@ class Module(tf.Module):
         super().__init__()
         self.v = tf.Variable(1.0)
         self.count = tf.Variable(5, dtype=tf.int64, trainable=False)
-        self.layers = [Affine([[0.5, -0.25], [0.125, 1.0]], [0.1, -0.2]), Affine([[1.5], [-0.75]], [0.3])]
+        self.layers = [
+            Affine([[0.5, -0.25], [0.125, 1.0]], [0.1, -0.2]),
+            Affine([[1.5], [-0.75]], [0.3]),
+        ]
         self.by_name = {"first": self.layers[0], "second": self.layers[1]}
         self.pair = (self.v, self.count)
         self.itself = self
