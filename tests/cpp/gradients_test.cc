@@ -166,11 +166,11 @@ TEST_F(GradientsTest, WhatDoesNotFitIsRefused) {
       (void)Gradients(forward, {Rows()}, {}, weights(), gradient);
     })) << gradient.ToString();
   }
-  // TensorFlow would broadcast this one.
+  // TensorFlow would take this one.
   EXPECT_TRUE(
-      refused({ModulePath(), "gradient of output 0", "shape ()", "shape=(2,)"}, [&] {
+      refused({ModulePath(), "gradient of output 0", "shape ()", "shape (1,)"}, [&] {
         (void)Gradients(function("__call__"), {Tensor::Scalar(3.0F)}, {}, {v()},
-                        Floats({1, 2}));
+                        Floats({1}));
       }));
 }
 
