@@ -345,6 +345,31 @@ def missing_function(path: Path) -> None:
 
 
 @broken
+def unfilled_variable(path: Path) -> None:
+    """A variable that a signature reads, and that no restore op and no object stands for."""
+    import tensorflow as tf
+
+    from zoo.registry import save, signature
+
+    module = tf.Module()
+    module.weight = tf.Variable(2.0, name="weight")
+
+    @signature(x=([None], tf.float32))
+    def scale(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": module.weight * x}
+
+    save(str(path), scale, module)
+
+    def change(proto: SavedModel) -> None:
+        meta_graph = proto.meta_graphs[0]
+        meta_graph.saver_def.ClearField("restore_op_name")
+        for child in meta_graph.object_graph_def.nodes[0].children:
+            child.local_name = f"renamed_{child.local_name}"
+
+    edit(path, change)
+
+
+@broken
 def missing_asset(path: Path) -> None:
     """A table's vocabulary file is gone from the assets."""
     import tempfile

@@ -170,6 +170,10 @@ BROKEN: dict[str, tuple[type[Exception], str]] = {
     "signature_without_tensor_name": (savedmodel.InvalidArgumentError, "no tensor ''"),
     "truncated_proto": (savedmodel.DataLossError, "truncated"),
     "truncated_shard": (savedmodel.DataLossError, "truncated"),
+    "unfilled_variable": (
+        savedmodel.FailedPreconditionError,
+        "variable 'weight', which signature 'serving_default' needs",
+    ),
     "unknown_op": (savedmodel.NotFoundError, "NoSuchOp"),
     "unknown_op_in_function": (savedmodel.NotFoundError, "NoSuchOp"),
     "wrong_constant_size": (savedmodel.InvalidArgumentError, "Cannot parse tensor"),
