@@ -1,8 +1,10 @@
+#include <atomic>
 #include <filesystem>
 #include <initializer_list>
 #include <memory>
 #include <set>
 #include <string_view>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -155,6 +157,55 @@ TEST(InteropTest, BundleRunsAndOutlivesClose) {
   EXPECT_EQ(Values<float>(FromTensorFlow(outputs.at(0))), expected);
   EXPECT_TRUE(Throws(ErrorCode::kFailedPrecondition, {DigitsPath(), "closed"},
                      [&] { GetTensorFlowBundle(model.bundle()); }));
+}
+
+// A model's session holds what was asked for.
+TEST(InteropTest, SessionGrowsWithTheModel) {
+  LoadOptions options;
+  options.signatures = std::vector<std::string>{"lookup"};
+  const Model model = Model::Load(testing::ModulePath(), options);
+  const SignatureDef forward =
+      Model::Load(testing::ModulePath()).bundle().signature_def().at("serving_default");
+  const std::shared_ptr<tf::SavedModelBundle> bundle =
+      GetTensorFlowBundle(model.bundle());
+  tf::Tensor row(tf::DT_FLOAT, {1, 2});
+  row.flat<float>().setConstant(0.5F);
+  const auto run = [&](std::vector<tf::Tensor>* outputs) {
+    return bundle->session->Run({{forward.inputs.at("x").name, row}},
+                                {forward.outputs.at("score").name}, {}, outputs);
+  };
+  std::vector<tf::Tensor> outputs;
+  EXPECT_FALSE(run(&outputs).ok());
+  const Tensor expected = model.session()
+                              .Run({{forward.inputs.at("x").name, FromTensorFlow(row)}},
+                                   {forward.outputs.at("score").name})
+                              .at(0);
+  ASSERT_TRUE(run(&outputs).ok());
+  EXPECT_EQ(Values<float>(FromTensorFlow(outputs.at(0))), Values<float>(expected));
+
+  // Every node of the graph, one by one from several threads, beside runs of what is
+  // there.
+  std::vector<std::string> nodes;
+  for (const tf::NodeDef& node : bundle->meta_graph_def.graph_def().node())
+    nodes.push_back(node.name());
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      for (std::size_t k = 0; k < nodes.size(); ++k) {
+        try {
+          model.session().MakeCallable({}, {}, {nodes[(k * (i + 1)) % nodes.size()]});
+        } catch (const Error& error) {
+          ++failures;
+          ADD_FAILURE() << error.what();
+        }
+        std::vector<tf::Tensor> again;
+        failures += !run(&again).ok();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
 }
 
 // A message of length-delimited fields.

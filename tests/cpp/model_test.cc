@@ -108,6 +108,53 @@ TEST(ModelTest, OptionsReachTheSession) {
                      [&] { Model::Load(DigitsPath(), options); }));
 }
 
+TEST(ModelTest, ReportsWhatLoadingDid) {
+  const LoadReport report = Model::Load(DigitsPath()).bundle().load_report();
+  std::vector<std::string> names;
+  for (const LoadPhase& phase : report.phases) names.push_back(phase.name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"library", "read", "create", "restore", "init"}));
+  EXPECT_EQ(
+      report.phases[1].bytes,
+      std::filesystem::file_size(std::filesystem::path(DigitsPath()) / "saved_model.pb"));
+  EXPECT_EQ(report.phases[3].bytes, report.bytes_restored);
+  EXPECT_TRUE(report.repairs.empty());
+  // Keras' export stores each weight twice.
+  constexpr std::uint64_t kWeights = 19'178 * sizeof(float);
+  EXPECT_EQ(report.bytes_restored, kWeights);
+  EXPECT_GE(report.bytes_saved, kWeights);
+}
+
+TEST(ModelTest, NoMoreThanTheChosenSignaturesIsLoaded) {
+  const Model all = Model::Load(testing::ModulePath());
+  LoadOptions options;
+  options.signatures = std::vector<std::string>{"lookup"};
+  const Model model = Model::Load(testing::ModulePath(), options);
+  EXPECT_EQ(model.signature_names(), std::vector<std::string>{"lookup"});
+  const LoadReport& report = model.bundle().load_report();
+  EXPECT_EQ(report.bytes_restored, 0U);
+  EXPECT_EQ(report.bytes_saved, all.bundle().load_report().bytes_restored +
+                                    all.bundle().load_report().bytes_saved);
+  const Signature lookup = model.signature("lookup");
+  const TensorMap lines = lookup.Run({{"words", Tensor::Strings({"one"}, {1})}});
+  EXPECT_EQ(lines.begin()->second.data<std::int64_t>()[0], 1);
+
+  // What is asked for later is loaded then.
+  const Signature forward = all.signature("serving_default");
+  const Tensor row = Tensor::Copy(std::vector<float>{1, 2}.data(), {1, 2});
+  const std::vector<Tensor> scores = model.session().Run(
+      {{forward.inputs()[0].spec.name, row}}, {forward.outputs()[0].spec.name});
+  EXPECT_EQ(Values<float>(scores.at(0)),
+            Values<float>(forward.Run({{"x", row}}).at("score")));
+
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument, {"'serving_default'"},
+                     [&] { (void)model.signature("serving_default"); }));
+  options.signatures = std::vector<std::string>{"lookup", "look_up"};
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument,
+                     {testing::ModulePath(), "'look_up'", "did you mean 'lookup'?"},
+                     [&] { Model::Load(testing::ModulePath(), options); }));
+}
+
 TEST(ModelTest, RunOptionsAreTheDefaultOfEachCall) {
   LoadOptions options;
   options.run_options.Set("trace_level", "FULL_TRACE");

@@ -11,31 +11,8 @@ namespace {
 namespace fs = std::filesystem;
 
 using testing::DigitsPath;
+using testing::TemporaryFolder;
 using testing::Throws;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "savedmodel_test_XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { fs::remove_all(path_); }
-
-  const fs::path& path() const { return path_; }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
-  // A copy of the model that ships.
-  std::string Digits(const std::string& name) const {
-    fs::copy(DigitsPath(), path_ / name, fs::copy_options::recursive);
-    return (path_ / name).string();
-  }
-
- private:
-  fs::path path_;
-};
 
 SavedModelBundle LoadBundle(const std::string& export_dir,
                             const std::vector<std::string>& tags = {"serve"}) {
@@ -75,7 +52,7 @@ TEST(LoadSavedModelTest, TellsWhatWasLoaded) {
 
 TEST(LoadSavedModelTest, ReportsItsPhases) {
   const SavedModelBundle bundle = LoadBundle(DigitsPath());
-  const std::vector<LoadPhase>& report = bundle.load_report();
+  const std::vector<LoadPhase>& report = bundle.load_report().phases;
   ASSERT_EQ(report.size(), 5U);
   const char* const names[] = {"library", "read", "create", "restore", "init"};
   for (std::size_t i = 0; i < report.size(); ++i) {
@@ -95,7 +72,7 @@ TEST(LoadSavedModelTest, MissingFilesAreNotFound) {
                      [&] { LoadBundle((folder / "nowhere").string()); }));
   EXPECT_TRUE(Throws(ErrorCode::kNotFound, {folder.path().string()},
                      [&] { LoadBundle(folder.path().string()); }));
-  const std::string no_variables = folder.Digits("no_variables");
+  const std::string no_variables = folder.Copy(DigitsPath(), "no_variables");
   fs::remove_all(fs::path(no_variables) / "variables");
   EXPECT_TRUE(Throws(ErrorCode::kNotFound, {no_variables, "variables.index"},
                      [&] { LoadBundle(no_variables); }));
@@ -112,20 +89,20 @@ TEST(LoadSavedModelTest, OtherTagsAreNotFound) {
 
 TEST(LoadSavedModelTest, GarbageIsDataLoss) {
   const TemporaryFolder folder;
-  const std::string garbage = folder.Digits("garbage");
+  const std::string garbage = folder.Copy(DigitsPath(), "garbage");
   std::ofstream(fs::path(garbage) / "saved_model.pb") << std::string(4096, '\xfe');
   EXPECT_TRUE(Throws(ErrorCode::kDataLoss, {garbage}, [&] { LoadBundle(garbage); }));
 
-  const std::string truncated = folder.Digits("truncated");
+  const std::string truncated = folder.Copy(DigitsPath(), "truncated");
   fs::resize_file(fs::path(truncated) / "saved_model.pb", 1000);
   EXPECT_TRUE(Throws(ErrorCode::kDataLoss, {truncated}, [&] { LoadBundle(truncated); }));
 
-  const std::string empty = folder.Digits("empty");
+  const std::string empty = folder.Copy(DigitsPath(), "empty");
   fs::resize_file(fs::path(empty) / "saved_model.pb", 0);
   EXPECT_TRUE(
       Throws(ErrorCode::kDataLoss, {empty, "no MetaGraph"}, [&] { LoadBundle(empty); }));
 
-  const std::string variables = folder.Digits("variables");
+  const std::string variables = folder.Copy(DigitsPath(), "variables");
   fs::resize_file(fs::path(variables) / "variables" / "variables.data-00000-of-00001",
                   100);
   EXPECT_THROW(LoadBundle(variables), Error);
@@ -133,7 +110,7 @@ TEST(LoadSavedModelTest, GarbageIsDataLoss) {
 
 TEST(LoadSavedModelTest, FingerprintMayBeAbsent) {
   const TemporaryFolder folder;
-  const std::string path = folder.Digits("digits");
+  const std::string path = folder.Copy(DigitsPath(), "digits");
   fs::remove(fs::path(path) / "fingerprint.pb");
   EXPECT_FALSE(LoadBundle(path).fingerprint().has_value());
 }

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <initializer_list>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,6 +81,32 @@ class AlignedBuffer {
 };
 
 inline std::string DigitsPath() { return SAVEDMODEL_DIGITS_DIR; }
+// What tests/cpp/data/make_module.py wrote.
+inline std::string ModulePath() { return SAVEDMODEL_MODULE_DIR; }
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name =
+        (std::filesystem::temp_directory_path() / "savedmodel_test_XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = name;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+  std::string Copy(const std::string& model, const std::string& name) const {
+    std::filesystem::copy(model, path_ / name, std::filesystem::copy_options::recursive);
+    return (path_ / name).string();
+  }
+
+ private:
+  std::filesystem::path path_;
+};
 
 // Tests on models that tests/models/generate.py wrote, skipped where it has not run.
 class GeneratedModelTest : public ::testing::Test {

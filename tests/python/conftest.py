@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import pytest
 import savedmodel
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
 _TENSORFLOW = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -157,3 +159,16 @@ def assert_equal_to_tensorflow(actual: np.ndarray, expected: np.ndarray, what: s
         np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6 * scale, err_msg=what)
     else:
         assert actual.tobytes() == expected.tobytes(), what
+
+
+def run_example(script: str, *arguments: str) -> str:
+    """What an example prints. It must not import TensorFlow's Python package."""
+    command = [sys.executable, "-X", "importtime", str(EXAMPLES / script), *arguments]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    imported = re.findall(r"^import time: .*\|\s*(\S+)$", result.stderr, flags=re.MULTILINE)
+    errors = re.sub(r"^import time: .*\n", "", result.stderr, flags=re.MULTILINE)
+    assert result.returncode == 0, errors
+    assert errors == ""
+    assert "argparse" in imported
+    assert [name for name in imported if name.split(".")[0] in ("keras", "tensorflow")] == []
+    return result.stdout

@@ -17,9 +17,7 @@ import numpy as np
 import pytest
 
 import savedmodel
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
+from conftest import EXAMPLES, ROOT, run_example
 
 sys.path.insert(0, str(EXAMPLES))
 fetch_models = importlib.import_module("fetch_models")
@@ -45,19 +43,6 @@ def records(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return {name: pickle.loads((out / f"{name}.pkl").read_bytes()) for name in models}
-
-
-def run_example(script: str, *arguments: str) -> str:
-    """What an example prints. It must not import TensorFlow's Python package."""
-    command = [sys.executable, "-X", "importtime", str(EXAMPLES / script), *arguments]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    imported = re.findall(r"^import time: .*\|\s*(\S+)$", result.stderr, flags=re.MULTILINE)
-    errors = re.sub(r"^import time: .*\n", "", result.stderr, flags=re.MULTILINE)
-    assert result.returncode == 0, errors
-    assert errors == ""
-    assert "argparse" in imported
-    assert [name for name in imported if name.split(".")[0] in ("keras", "tensorflow")] == []
-    return result.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,7 +14,9 @@
 namespace savedmodel {
 
 // The bundle of a model. Holding it keeps the session alive, also beyond Close(); do not
-// close the session through it. Throws FailedPrecondition after Close().
+// close the session through it. The session of a Model holds the part of the graph that
+// was asked for: all signatures, or LoadOptions::signatures, and what Session::Run or
+// MakeCallable named since. Throws FailedPrecondition after Close().
 SAVEDMODEL_EXPORT std::shared_ptr<tensorflow::SavedModelBundle> GetTensorFlowBundle(
     const SavedModelBundle& bundle);
 

@@ -229,6 +229,7 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
 }
 
 void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& nodes) {
+  if (created_ && nodes.empty()) return;  // TensorFlow would place the whole graph anew
   tf::GraphDef graph;
   *graph.mutable_versions() = meta_graph_.graph_def().versions();
   // TensorFlow optimises each function that is called and not inlined by the options that

@@ -35,6 +35,9 @@ namespace tf = tensorflow;
   if (error == std::errc::permission_denied || error == std::errc::read_only_file_system)
     code = ErrorCode::kPermissionDenied;
   if (error == std::errc::no_such_file_or_directory) code = ErrorCode::kNotFound;
+  if (error == std::errc::file_exists) code = ErrorCode::kAlreadyExists;
+  if (error == std::errc::invalid_argument || error == std::errc::not_a_directory)
+    code = ErrorCode::kInvalidArgument;
   throw Error(code, doing + ": " + error.message());
 }
 
@@ -223,6 +226,7 @@ void SaveModel(const BundleHandle& handle, const std::string& path) {
       fs::create_directories(fs::path(prefix).parent_path());
       WriteVariables(prefix, *checkpoint, CurrentValues(*bundle, &*bundle->graph));
     }
+    CheckTarget(target);  // again: writing takes its time
     staging.Replace(target);
   } catch (const fs::filesystem_error& error) {
     FailSystem("model '" + handle.export_dir() + "', saving to '" + path + "'",

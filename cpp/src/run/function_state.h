@@ -63,11 +63,13 @@ class ConcreteFunctionState {
   const BareFunctionSignature signature_;
   const std::string description_;
 
-  std::mutex mutex_;  // of the two below
+  std::mutex mutex_;  // of all below
   std::optional<Callable> callable_;
   std::map<std::pair<std::vector<std::string>, std::vector<bool>>,
            std::shared_ptr<const GradientCallable>>
       gradients_;
+  // Also those that failed, whose nodes may be in the graph.
+  int gradient_graphs_ = 0;
 };
 
 // A tf.function: the choice among its concrete functions.

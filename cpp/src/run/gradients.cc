@@ -115,8 +115,8 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
     const std::vector<std::string>& variables, const std::vector<bool>& fed) {
   ThrowIfForked();  // before the lock, which a thread that is gone may hold
   const std::lock_guard<std::mutex> lock(mutex_);
-  auto& known = gradients_[{variables, fed}];
-  if (known != nullptr) return known;
+  const auto known = gradients_.find({variables, fed});
+  if (known != gradients_.end()) return known->second;
   const auto bundle = handle_->Acquire();
   const tf::FunctionDef& function = Definition(*bundle);
   const std::vector<std::string> captures = Captures(*bundle, function);
@@ -136,7 +136,7 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
   if (!wanted.empty()) {
     const tf::MetaGraphDef& meta_graph = bundle->meta_graph_def;
     const std::string prefix = "savedmodel/gradients/" + NodeName(signature().name()) +
-                               "/" + std::to_string(gradients_.size());
+                               "/" + std::to_string(++gradient_graphs_);
     GradientGraph graph = BuildGradientGraph(
         {meta_graph.graph_def().library(), meta_graph.object_graph_def(),
          meta_graph.graph_def().versions(), signature().name(), captures, capture_nodes,
@@ -184,8 +184,8 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
                                              description_ + ", gradients");
     }
   }
-  known = made;
-  return known;
+  gradients_.emplace(std::pair(variables, fed), made);
+  return made;
 }
 
 std::vector<Tensor> ConcreteFunctionState::Gradients(
