@@ -1,5 +1,6 @@
 #include "savedmodel/error.h"
 
+#include "core/runtime.h"
 #include "core/status.h"
 
 namespace savedmodel {
@@ -43,6 +44,11 @@ void ThrowIfUnreadable(const absl::Status& status, const std::string& context) {
                 context + ": a file is truncated: " + std::string(status.message()));
   }
   ThrowIfError(status, context);
+}
+
+absl::Status Noted(absl::Status status) {
+  if (!status.ok()) NoteFailedRun();
+  return status;
 }
 
 }  // namespace savedmodel

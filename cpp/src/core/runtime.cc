@@ -4,9 +4,11 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "absl/base/log_severity.h"
 #include "absl/log/globals.h"
@@ -23,6 +25,12 @@ constexpr char kCcLibrary[] = "libtensorflow_cc.so.2";
 std::atomic<bool> forked{false};
 std::atomic<bool> log_level_chosen{false};
 void* runtime = nullptr;  // what LoadRuntime has opened
+
+using Clock = std::chrono::steady_clock;
+constexpr Clock::duration kFailureSettles = std::chrono::milliseconds(100);
+std::atomic<Clock::duration> last_failure{-kFailureSettles};
+
+Clock::duration Now() { return Clock::now().time_since_epoch(); }
 
 void ApplyLogLevel(LogLevel level) {
   absl::SetMinLogLevel(static_cast<absl::LogSeverityAtLeast>(level));
@@ -103,6 +111,13 @@ void ThrowIfForked() {
         "with "
         "the 'spawn' or 'forkserver' method");
   }
+}
+
+void NoteFailedRun() noexcept { last_failure.store(Now()); }
+
+void AwaitFailedRuns() noexcept {
+  const auto wait = kFailureSettles - (Now() - last_failure.load());
+  if (wait.count() > 0) std::this_thread::sleep_for(wait);
 }
 
 }  // namespace savedmodel

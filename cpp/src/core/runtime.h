@@ -28,6 +28,13 @@ bool RuntimeForked() noexcept;
 // Throws FailedPrecondition if RuntimeForked().
 void ThrowIfForked();
 
+// A call of a function that cannot be instantiated reports its error while it still holds
+// a lock of its kernel (TensorFlow's PartitionedCallOp::ComputeAsync), and the run may be
+// over before that lock is released. Whoever sees a run fail says so here, and a session
+// is only destroyed when the latest failure is some time ago.
+void NoteFailedRun() noexcept;
+void AwaitFailedRuns() noexcept;
+
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_CORE_RUNTIME_H_

@@ -16,6 +16,9 @@ void ThrowIfError(const absl::Status& status, const std::string& context);
 // its reader; to the user it is broken: DataLoss.
 void ThrowIfUnreadable(const absl::Status& status, const std::string& context);
 
+// The status of a run, a failure of which NoteFailedRun() hears.
+absl::Status Noted(absl::Status status);
+
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_CORE_STATUS_H_

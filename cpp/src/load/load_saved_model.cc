@@ -203,9 +203,10 @@ std::uint64_t Restore(const tf::RunOptions& run_options, const std::string& expo
   const std::string prefix = VariablesPrefix(export_dir);
   inputs.emplace_back(saver.filename_tensor_name(), StringScalar(prefix));
   tf::RunMetadata metadata;
-  ThrowIfUnreadable(bundle.session->Run(run_options, inputs, {},
-                                        {saver.restore_op_name()}, nullptr, &metadata),
-                    "model '" + export_dir + "', restoring its variables");
+  ThrowIfUnreadable(
+      Noted(bundle.session->Run(run_options, inputs, {}, {saver.restore_op_name()},
+                                nullptr, &metadata)),
+      "model '" + export_dir + "', restoring its variables");
   return FileBytes(fs::path(prefix).parent_path(), tf::kSavedModelVariablesFilename);
 }
 
@@ -220,7 +221,7 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
   if (init_op.empty()) return;
   tf::RunMetadata metadata;
   ThrowIfError(
-      bundle.session->Run(run_options, inputs, {}, {init_op}, nullptr, &metadata),
+      Noted(bundle.session->Run(run_options, inputs, {}, {init_op}, nullptr, &metadata)),
       context);
 }
 
@@ -280,7 +281,9 @@ struct BundleAccess::Loading {
     // A child of fork() has none of the session's threads: there the session is leaked,
     // because closing it would wait for them.
     bundle.reset(new LoadedBundle, [](LoadedBundle* loaded) {
-      if (!RuntimeForked()) delete loaded;
+      if (RuntimeForked()) return;
+      AwaitFailedRuns();
+      delete loaded;
     });
     bundle->meta_graph_def = ReadMetaGraph(export_dir, tags);
     bundle->index.emplace(bundle->meta_graph_def.graph_def());

@@ -178,15 +178,17 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   }
   if (wanted.empty() && created_) return;
 
-  // With the parts of the init op that touch what is reached, or nothing at all. Also
-  // what is in the session already: a variable whose value could not be had is tried
-  // again.
-  std::unordered_set<const tf::NodeDef*> seen;
-  std::vector<const tf::NodeDef*> reached = graph_.Reach(wanted, &seen, context_);
-  std::unordered_set<std::string> resources;
-  for (const tf::NodeDef* node : reached) {
-    if (IsResource(*node)) resources.insert(ResourceId(*node));
-  }
+  // With the parts of the init op that touch what is reached, or nothing at all.
+  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
+  std::unordered_set<std::string> resources = resources_in_session_;
+  std::vector<const tf::NodeDef*> reached;
+  const auto reach = [&](const std::vector<std::string>& from) {
+    for (const tf::NodeDef* node : graph_.Reach(from, &nodes, context_)) {
+      reached.push_back(node);
+      if (IsResource(*node)) resources.insert(ResourceId(*node));
+    }
+  };
+  reach(wanted);
   std::vector<InitPart*> parts;
   for (bool found = true; found;) {
     found = false;
@@ -198,30 +200,28 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
       part.done = true;
       parts.push_back(&part);
       found = true;
-      for (const tf::NodeDef* node : graph_.Reach(part.targets, &seen, context_)) {
-        reached.push_back(node);
-        if (IsResource(*node)) resources.insert(ResourceId(*node));
-      }
+      reach(part.targets);
     }
   }
   try {
     {
       const Stopwatch time(&create_seconds_);
-      std::vector<const tf::NodeDef*> added;
-      for (const tf::NodeDef* node : reached) {
-        if (nodes_.count(node) == 0) added.push_back(node);
-      }
-      Extend(added);
-      nodes_.insert(added.begin(), added.end());
+      Extend(reached);
+    }
+    nodes_.swap(nodes);
+    resources_in_session_.swap(resources);
+    for (const tf::NodeDef* node : reached) {
+      if (IsResource(*node)) unrestored_.push_back(node);
     }
     {
       const Stopwatch time(&restore_seconds_);
       if (!plan_.complete && !restore_op_run_) RunRestoreOp();
-      Restore(reached);
+      Restore();
     }
     const Stopwatch time(&init_seconds_);
     RunInitParts(parts);
   } catch (...) {
+    // What failed is tried again by the next call that needs it.
     for (InitPart* part : parts) part->done = false;
     throw;
   }
@@ -271,7 +271,7 @@ void ModelGraph::Run(const std::vector<std::pair<std::string, tf::Tensor>>& feed
                      std::vector<tf::Tensor>* outputs, const std::string& doing) {
   tf::RunMetadata metadata;
   ThrowIfUnreadable(
-      session_.Run(run_options_, feeds, fetches, targets, outputs, &metadata),
+      Noted(session_.Run(run_options_, feeds, fetches, targets, outputs, &metadata)),
       context_ + ", " + doing);
 }
 
@@ -293,21 +293,17 @@ void ModelGraph::RunInitParts(const std::vector<InitPart*>& parts) {
 void ModelGraph::RunRestoreOp() {
   if (!checkpoint_) return;
   const tf::SaverDef& saver = meta_graph_.saver_def();
-  restore_op_run_ = true;  // first: what it needs must not run it again
-  try {
-    RequireLocked({saver.restore_op_name(), saver.filename_tensor_name()});
-    std::vector<std::pair<std::string, tf::Tensor>> feeds = {
-        {saver.filename_tensor_name(),
-         tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}};
-    Run(feeds, {}, {std::string(NodeOf(saver.restore_op_name()))}, nullptr,
-        "restoring its variables");
-  } catch (...) {
-    restore_op_run_ = false;
-    throw;
-  }
+  const std::string restore_op(NodeOf(saver.restore_op_name()));
+  const std::vector<std::string> names = {restore_op, saver.filename_tensor_name()};
+  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
+  Extend(graph_.Reach(names, &nodes, context_));
+  nodes_.swap(nodes);
+  Run({{saver.filename_tensor_name(),
+        tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}},
+      {}, {restore_op}, nullptr, "restoring its variables");
+  restore_op_run_ = true;
   std::unordered_set<const tf::NodeDef*> seen;
-  for (const tf::NodeDef* node :
-       graph_.Reach({saver.restore_op_name()}, &seen, context_)) {
+  for (const tf::NodeDef* node : graph_.Reach(names, &seen, context_)) {
     if (IsResource(*node)) filled_.insert(ResourceId(*node));
   }
   bytes_read_ += checkpoint_->total_bytes();
@@ -332,53 +328,55 @@ void ModelGraph::CheckRestored(const tf::NodeDef& node, const CheckpointTensor& 
                   value.shape().DebugString());
 }
 
-void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
-  if (!checkpoint_) return;
+std::vector<CheckpointTensor> ModelGraph::FindInCheckpoint(const tf::NodeDef& node,
+                                                           std::string* repair) const {
+  const auto planned = plan_.tensors.find(node.name());
+  if (planned != plan_.tensors.end()) return planned->second;
+  if (node.op() != "VarHandleOp") return {};
+  // The restore op does not fill this one. What object is it?
+  const auto object = bindings_.objects.find(node.name());
+  if (object == bindings_.objects.end()) return {};
+  const auto& keys = bindings_.keys[static_cast<std::size_t>(object->second)];
+  const auto key = keys.find("VARIABLE_VALUE");
+  if (key == keys.end() || !checkpoint_->Contains(key->second)) return {};
+  // Those that no node of the SavedModel stands for are not in need of repair.
+  if (node.name().rfind("savedmodel/", 0) != 0) {
+    *repair = meta_graph_.object_graph_def().nodes(object->second).variable().name() +
+              " (" + key->second + ")";
+  }
+  return {{key->second, ""}};
+}
+
+void ModelGraph::Restore() {
+  if (!checkpoint_) {
+    unrestored_.clear();
+    return;
+  }
   struct Wanted {
     const tf::NodeDef* node;
     std::vector<CheckpointTensor> tensors;
   };
   std::vector<Wanted> wanted;
   std::vector<std::string> repairs;
-  std::unordered_set<std::string> ids;
-  for (const tf::NodeDef* node : nodes) {
-    if (!IsResource(*node)) continue;
-    const std::string id = ResourceId(*node);
-    if (filled_.count(id) != 0 || ids.count(id) != 0) continue;
-    const auto planned = plan_.tensors.find(node->name());
-    if (planned != plan_.tensors.end()) {
-      wanted.push_back({node, planned->second});
-    } else if (node->op() == "VarHandleOp") {
-      // The restore op does not fill this one. What object is it?
-      const auto object = bindings_.objects.find(node->name());
-      if (object == bindings_.objects.end()) continue;
-      const auto& keys = bindings_.keys[static_cast<std::size_t>(object->second)];
-      const auto key = keys.find("VARIABLE_VALUE");
-      if (key == keys.end() || !checkpoint_->Contains(key->second)) continue;
-      wanted.push_back({node, {{key->second, ""}}});
-      // Those that no graph node stood for are not in need of repair.
-      if (node->name().rfind("savedmodel/", 0) != 0) {
-        const tf::SavedObject& saved =
-            meta_graph_.object_graph_def().nodes(object->second);
-        repairs.push_back(saved.variable().name() + " (" + key->second + ")");
-      }
-    } else {
-      continue;
-    }
-    ids.insert(id);
-  }
-  std::uint64_t bytes = 0;
+  std::unordered_set<std::string> filled;
   std::vector<CheckpointTensor> tensors;
-  for (const Wanted& want : wanted) {
+  for (const tf::NodeDef* node : unrestored_) {
+    const std::string id = ResourceId(*node);
+    if (filled_.count(id) != 0 || filled.count(id) != 0) continue;
+    std::string repair;
+    Wanted want{node, FindInCheckpoint(*node, &repair)};
+    if (want.tensors.empty()) continue;
+    filled.insert(id);
+    if (!repair.empty()) repairs.push_back(std::move(repair));
     for (const CheckpointTensor& tensor : want.tensors) {
       if (!checkpoint_->Contains(tensor.key)) {
-        throw Error(ErrorCode::kNotFound, context_ + ", variable '" + want.node->name() +
+        throw Error(ErrorCode::kNotFound, context_ + ", variable '" + node->name() +
                                               "': no '" + tensor.key +
                                               "' in the checkpoint");
       }
-      bytes += checkpoint_->BytesOf(tensor);
       tensors.push_back(tensor);
     }
+    wanted.push_back(std::move(want));
   }
   std::vector<tf::Tensor> values = checkpoint_->Read(tensors);
   std::vector<Assignment> assignments;
@@ -391,14 +389,17 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
     }
     assignments.push_back(std::move(assignment));
   }
-  filled_.insert(ids.begin(), ids.end());  // first: assigning requires them
+  // Before the assignments, which may come here again for the nodes that they add.
+  filled_.insert(filled.begin(), filled.end());
   try {
     Assign(std::move(assignments));
   } catch (...) {
-    for (const std::string& id : ids) filled_.erase(id);
+    for (const std::string& id : filled) filled_.erase(id);
     throw;
   }
-  bytes_read_ += bytes;
+  unrestored_.clear();
+  for (const CheckpointTensor& tensor : tensors)
+    bytes_read_ += checkpoint_->BytesOf(tensor);
   repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());
 }
 
@@ -463,11 +464,20 @@ std::vector<std::string> ModelGraph::Uninitialized(
   const std::lock_guard<std::mutex> lock(mutex_);
   std::unordered_set<const tf::NodeDef*> seen;
   const std::vector<const tf::NodeDef*> reached = graph_.Reach(names, &seen, context_);
-  // What these nodes assign by themselves need not have a value before.
+  std::vector<const tf::NodeDef*> empty;
+  for (const tf::NodeDef* node : reached) {
+    if ((node->op() == "VarHandleOp" || IsRefVariable(*node)) &&
+        filled_.count(ResourceId(*node)) == 0) {
+      empty.push_back(node);
+    }
+  }
+  std::vector<std::string> variables;
+  if (empty.empty()) return variables;
+  // What these tensors themselves assign need not have a value before.
   std::unordered_set<const tf::NodeDef*> assigned;
   for (const tf::NodeDef* node : reached) {
-    std::unordered_set<const tf::FunctionDef*> ignored;
     bool assigns = node->op() == "Assign" || node->op() == "AssignVariableOp";
+    std::unordered_set<const tf::FunctionDef*> ignored;
     for (const tf::FunctionDef* function : graph_.ReachFunctions({node}, &ignored)) {
       for (const tf::NodeDef& inner : function->node_def())
         assigns = assigns || inner.op() == "AssignVariableOp";
@@ -476,12 +486,8 @@ std::vector<std::string> ModelGraph::Uninitialized(
     for (const std::string& input : node->input())
       assigned.insert(graph_.FindNode(NodeOf(input)));
   }
-  std::vector<std::string> variables;
-  for (const tf::NodeDef* node : reached) {
-    if ((node->op() == "VarHandleOp" || IsRefVariable(*node)) &&
-        filled_.count(ResourceId(*node)) == 0 && assigned.count(node) == 0) {
-      variables.push_back(node->name());
-    }
+  for (const tf::NodeDef* node : empty) {
+    if (assigned.count(node) == 0) variables.push_back(node->name());
   }
   std::sort(variables.begin(), variables.end());
   return variables;
@@ -534,16 +540,22 @@ tf::Tensor ModelGraph::ReadVariable(const std::string& name) {
 
 void ModelGraph::AssignVariable(const std::string& name, tf::Tensor value) {
   const tf::NodeDef& node = Node(name);
+  if (TypeAttr(node, "dtype") != value.dtype()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                context_ + ", variable '" + name + "' is " +
+                    tf::DataTypeString(TypeAttr(node, "dtype")) + " in the graph, not " +
+                    tf::DataTypeString(value.dtype()));
+  }
   const std::lock_guard<std::mutex> lock(mutex_);
   // First: what is assigned need not be restored.
-  const bool added = filled_.insert(ResourceId(node)).second;
+  const bool first = filled_.insert(ResourceId(node)).second;
   try {
     RequireLocked({node.name()});
     std::vector<Assignment> assignments;
     assignments.push_back({&node, {std::move(value)}});
     Assign(std::move(assignments));
   } catch (...) {
-    if (added) filled_.erase(ResourceId(node));
+    if (first) filled_.erase(ResourceId(node));
     throw;
   }
 }

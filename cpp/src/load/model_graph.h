@@ -86,7 +86,12 @@ class ModelGraph {
   void ReadInitParts();
   void Extend(const std::vector<const tensorflow::NodeDef*>& nodes);
   void RunRestoreOp();
-  void Restore(const std::vector<const tensorflow::NodeDef*>& nodes);
+  // Fills what `unrestored_` lists and the checkpoint has.
+  void Restore();
+  // Where a variable's or a table's value is; nothing if nowhere. `repair` says so if the
+  // restore op does not know it.
+  std::vector<CheckpointTensor> FindInCheckpoint(const tensorflow::NodeDef& node,
+                                                 std::string* repair) const;
   void Assign(std::vector<Assignment> assignments);
   void RunInitParts(const std::vector<InitPart*>& parts);
   void Run(const std::vector<std::pair<std::string, tensorflow::Tensor>>& feeds,
@@ -119,7 +124,11 @@ class ModelGraph {
   std::unordered_set<std::string> required_;
   std::unordered_set<const tensorflow::NodeDef*> nodes_;
   std::unordered_set<const tensorflow::FunctionDef*> functions_;
-  std::unordered_set<std::string> filled_;  // by ResourceId
+  // Variables and tables, by ResourceId: in the session, and those with a value.
+  std::unordered_set<std::string> resources_in_session_;
+  std::unordered_set<std::string> filled_;
+  // Nodes in the session whose value has not been looked for.
+  std::vector<const tensorflow::NodeDef*> unrestored_;
   std::vector<InitPart> init_parts_;
   std::vector<std::string> repairs_;
   std::uint64_t bytes_read_ = 0;

@@ -285,8 +285,8 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
   const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, feeds, state.description);
   std::vector<tf::Tensor> outputs;
   if (!state.plan.runs_nothing()) {
-    ThrowIfError(state.Run(bundle->session.get(), inputs, &outputs,
-                           ProtoAccess::Mutable(metadata)),
+    ThrowIfError(Noted(state.Run(bundle->session.get(), inputs, &outputs,
+                                 ProtoAccess::Mutable(metadata))),
                  state.description);
   }
   return ToResults(state.plan, inputs, std::move(outputs),
@@ -360,11 +360,11 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
       named.emplace_back(plan.feeds[i].name, inputs[i]);
     }
     RunMetadata unused;
-    ThrowIfError(bundle->session->Run(
+    ThrowIfError(Noted(bundle->session->Run(
                      ProtoAccess::Get(run_options == nullptr ? handle_->run_options()
                                                              : *run_options),
                      named, plan.fetches, plan.targets, &outputs,
-                     ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata)),
+                     ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata))),
                  description);
   }
   return ToResults(plan, inputs, std::move(outputs), handle_->has_ref_variables());
