@@ -178,12 +178,14 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   }
   if (wanted.empty() && created_) return;
 
-  // With the parts of the init op that touch what is reached, or nothing at all.
-  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
-  std::unordered_set<std::string> resources = resources_in_session_;
+  // With the parts of the init op that touch what is reached, or nothing at all. What is
+  // in the session already counts, too: a variable whose value could not be had is tried
+  // again.
+  std::unordered_set<const tf::NodeDef*> seen;
   std::vector<const tf::NodeDef*> reached;
+  std::unordered_set<std::string> resources;
   const auto reach = [&](const std::vector<std::string>& from) {
-    for (const tf::NodeDef* node : graph_.Reach(from, &nodes, context_)) {
+    for (const tf::NodeDef* node : graph_.Reach(from, &seen, context_)) {
       reached.push_back(node);
       if (IsResource(*node)) resources.insert(ResourceId(*node));
     }
@@ -208,27 +210,25 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
       const Stopwatch time(&create_seconds_);
       Extend(reached);
     }
-    nodes_.swap(nodes);
-    resources_in_session_.swap(resources);
-    for (const tf::NodeDef* node : reached) {
-      if (IsResource(*node)) unrestored_.push_back(node);
-    }
     {
       const Stopwatch time(&restore_seconds_);
       if (!plan_.complete && !restore_op_run_) RunRestoreOp();
-      Restore();
+      Restore(reached);
     }
     const Stopwatch time(&init_seconds_);
     RunInitParts(parts);
   } catch (...) {
-    // What failed is tried again by the next call that needs it.
     for (InitPart* part : parts) part->done = false;
     throw;
   }
   required_.insert(wanted.begin(), wanted.end());
 }
 
-void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& nodes) {
+void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& reached) {
+  std::vector<const tf::NodeDef*> nodes;
+  for (const tf::NodeDef* node : reached) {
+    if (nodes_.count(node) == 0) nodes.push_back(node);
+  }
   if (created_ && nodes.empty()) return;  // TensorFlow would place the whole graph anew
   tf::GraphDef graph;
   *graph.mutable_versions() = meta_graph_.graph_def().versions();
@@ -262,6 +262,7 @@ void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& nodes) {
       created_ ? session_.Extend(std::move(graph)) : session_.Create(std::move(graph)),
       context_);
   created_ = true;
+  nodes_.insert(nodes.begin(), nodes.end());
   functions_.swap(seen);
 }
 
@@ -295,15 +296,14 @@ void ModelGraph::RunRestoreOp() {
   const tf::SaverDef& saver = meta_graph_.saver_def();
   const std::string restore_op(NodeOf(saver.restore_op_name()));
   const std::vector<std::string> names = {restore_op, saver.filename_tensor_name()};
-  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
-  Extend(graph_.Reach(names, &nodes, context_));
-  nodes_.swap(nodes);
+  std::unordered_set<const tf::NodeDef*> seen;
+  const std::vector<const tf::NodeDef*> reached = graph_.Reach(names, &seen, context_);
+  Extend(reached);
   Run({{saver.filename_tensor_name(),
         tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}},
       {}, {restore_op}, nullptr, "restoring its variables");
   restore_op_run_ = true;
-  std::unordered_set<const tf::NodeDef*> seen;
-  for (const tf::NodeDef* node : graph_.Reach(names, &seen, context_)) {
+  for (const tf::NodeDef* node : reached) {
     if (IsResource(*node)) filled_.insert(ResourceId(*node));
   }
   bytes_read_ += checkpoint_->total_bytes();
@@ -347,11 +347,8 @@ std::vector<CheckpointTensor> ModelGraph::FindInCheckpoint(const tf::NodeDef& no
   return {{key->second, ""}};
 }
 
-void ModelGraph::Restore() {
-  if (!checkpoint_) {
-    unrestored_.clear();
-    return;
-  }
+void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
+  if (!checkpoint_) return;
   struct Wanted {
     const tf::NodeDef* node;
     std::vector<CheckpointTensor> tensors;
@@ -360,7 +357,8 @@ void ModelGraph::Restore() {
   std::vector<std::string> repairs;
   std::unordered_set<std::string> filled;
   std::vector<CheckpointTensor> tensors;
-  for (const tf::NodeDef* node : unrestored_) {
+  for (const tf::NodeDef* node : nodes) {
+    if (!IsResource(*node)) continue;
     const std::string id = ResourceId(*node);
     if (filled_.count(id) != 0 || filled.count(id) != 0) continue;
     std::string repair;
@@ -397,7 +395,6 @@ void ModelGraph::Restore() {
     for (const std::string& id : filled) filled_.erase(id);
     throw;
   }
-  unrestored_.clear();
   for (const CheckpointTensor& tensor : tensors)
     bytes_read_ += checkpoint_->BytesOf(tensor);
   repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());
