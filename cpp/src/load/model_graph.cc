@@ -178,12 +178,14 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   }
   if (wanted.empty() && created_) return;
 
-  // With the parts of the init op that touch what is reached, or nothing at all.
-  std::unordered_set<const tf::NodeDef*> nodes = nodes_;
-  std::unordered_set<std::string> resources = resources_in_session_;
+  // With the parts of the init op that touch what is reached, or nothing at all. Also
+  // what is in the session already: what failed there is tried again by those that need
+  // it.
+  std::unordered_set<const tf::NodeDef*> seen;
+  std::unordered_set<std::string> resources;
   std::vector<const tf::NodeDef*> reached;
   const auto reach = [&](const std::vector<std::string>& from) {
-    for (const tf::NodeDef* node : graph_.Reach(from, &nodes, context_)) {
+    for (const tf::NodeDef* node : graph_.Reach(from, &seen, context_)) {
       reached.push_back(node);
       if (IsResource(*node)) resources.insert(ResourceId(*node));
     }
@@ -206,22 +208,21 @@ void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   try {
     {
       const Stopwatch time(&create_seconds_);
-      Extend(reached);
-    }
-    nodes_.swap(nodes);
-    resources_in_session_.swap(resources);
-    for (const tf::NodeDef* node : reached) {
-      if (IsResource(*node)) unrestored_.push_back(node);
+      std::vector<const tf::NodeDef*> added;
+      for (const tf::NodeDef* node : reached) {
+        if (nodes_.count(node) == 0) added.push_back(node);
+      }
+      Extend(added);
+      nodes_.insert(added.begin(), added.end());
     }
     {
       const Stopwatch time(&restore_seconds_);
       if (!plan_.complete && !restore_op_run_) RunRestoreOp();
-      Restore();
+      Restore(reached);
     }
     const Stopwatch time(&init_seconds_);
     RunInitParts(parts);
   } catch (...) {
-    // What failed is tried again by the next call that needs it.
     for (InitPart* part : parts) part->done = false;
     throw;
   }
@@ -347,11 +348,8 @@ std::vector<CheckpointTensor> ModelGraph::FindInCheckpoint(const tf::NodeDef& no
   return {{key->second, ""}};
 }
 
-void ModelGraph::Restore() {
-  if (!checkpoint_) {
-    unrestored_.clear();
-    return;
-  }
+void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
+  if (!checkpoint_) return;
   struct Wanted {
     const tf::NodeDef* node;
     std::vector<CheckpointTensor> tensors;
@@ -360,7 +358,8 @@ void ModelGraph::Restore() {
   std::vector<std::string> repairs;
   std::unordered_set<std::string> filled;
   std::vector<CheckpointTensor> tensors;
-  for (const tf::NodeDef* node : unrestored_) {
+  for (const tf::NodeDef* node : nodes) {
+    if (!IsResource(*node)) continue;
     const std::string id = ResourceId(*node);
     if (filled_.count(id) != 0 || filled.count(id) != 0) continue;
     std::string repair;
@@ -397,7 +396,6 @@ void ModelGraph::Restore() {
     for (const std::string& id : filled) filled_.erase(id);
     throw;
   }
-  unrestored_.clear();
   for (const CheckpointTensor& tensor : tensors)
     bytes_read_ += checkpoint_->BytesOf(tensor);
   repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());

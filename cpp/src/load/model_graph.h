@@ -86,8 +86,9 @@ class ModelGraph {
   void ReadInitParts();
   void Extend(const std::vector<const tensorflow::NodeDef*>& nodes);
   void RunRestoreOp();
-  // Fills what `unrestored_` lists and the checkpoint has.
-  void Restore();
+  // Fills the variables and tables among these nodes that have no value and that the
+  // checkpoint has.
+  void Restore(const std::vector<const tensorflow::NodeDef*>& nodes);
   // Where a variable's or a table's value is; nothing if nowhere. `repair` says so if the
   // restore op does not know it.
   std::vector<CheckpointTensor> FindInCheckpoint(const tensorflow::NodeDef& node,
@@ -124,11 +125,7 @@ class ModelGraph {
   std::unordered_set<std::string> required_;
   std::unordered_set<const tensorflow::NodeDef*> nodes_;
   std::unordered_set<const tensorflow::FunctionDef*> functions_;
-  // Variables and tables, by ResourceId: in the session, and those with a value.
-  std::unordered_set<std::string> resources_in_session_;
-  std::unordered_set<std::string> filled_;
-  // Nodes in the session whose value has not been looked for.
-  std::vector<const tensorflow::NodeDef*> unrestored_;
+  std::unordered_set<std::string> filled_;  // variables and tables, by ResourceId
   std::vector<InitPart> init_parts_;
   std::vector<std::string> repairs_;
   std::uint64_t bytes_read_ = 0;
