@@ -77,12 +77,34 @@ class Staging {
     std::error_code ignored;
     const unsigned flags =
         fs::exists(target, ignored) ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-    if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), flags) != 0)
-      FailSystem(doing, LastError());
+    if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), flags) != 0) {
+      const std::error_code error = LastError();
+      // Not every file system can exchange two directories.
+      if (error != std::errc::invalid_argument &&
+          error != std::errc::function_not_supported) {
+        FailSystem(doing, error);
+      }
+      ReplaceInTwoSteps(target, doing);
+    }
     SyncOne(target.parent_path());
   }
 
  private:
+  // For a moment nothing is there; what was there comes back if the second step fails.
+  void ReplaceInTwoSteps(const fs::path& target, const std::string& doing) {
+    const fs::path old = path_.string() + ".old";
+    std::error_code error;
+    const bool replaces = fs::exists(target, error);
+    if (replaces) fs::rename(target, old, error);
+    if (error) FailSystem(doing, error);
+    fs::rename(path_, target, error);
+    std::error_code ignored;
+    if (error) {
+      if (replaces) fs::rename(old, target, ignored);
+      FailSystem(doing, error);
+    }
+    fs::remove_all(old, ignored);
+  }
   // What is not on the disk when the machine stops must not have taken the old one's
   // place.
   static void Sync(const fs::path& directory) {
