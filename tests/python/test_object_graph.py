@@ -66,6 +66,18 @@ def test_nothing_else_is_repaired(name: str, load_graph: Callable[..., savedmode
     assert load_graph(name).load_report.repairs == []
 
 
+@pytest.mark.parametrize("name", ["state", "tables_and_assets", "keras_saved", "reusable"])
+def test_steps_on_two_devices(name: str, models: Path) -> None:
+    """Variables are not in one device's resources then, but restored and read by the graph."""
+    folder = models / "object_graphs" / name
+    options = savedmodel.SessionOptions(device_count={"CPU": 2})
+    with savedmodel.load(folder / "saved_model", session_options=options) as model:
+        assert len(model.devices) == 2
+        replay(model, folder)
+        for variable in model.variables:
+            assert variable.device == model.devices[0].name
+
+
 def test_only_what_is_needed_is_restored(load_graph: Callable[..., savedmodel.Model]) -> None:
     # Keras writes each weight twice.
     assert load_graph("keras_export").load_report.bytes_saved > 0
