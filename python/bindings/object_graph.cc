@@ -67,9 +67,9 @@ py::object Spec(const Variable& variable, const char* field) {
 }
 
 Tensor ToVariableTensor(const Variable& variable, const py::object& value) {
-  const std::string owner = "variable";
+  const std::string owner = variable.description();
   return ToTensor(value.ptr(), {variable.name(), variable.dtype(), variable.shape()},
-                  Place{owner, "value", variable.name()}, CopyMode::kIfNeeded);
+                  Place{owner, "value for", variable.name()}, CopyMode::kIfNeeded);
 }
 
 template <typename Callee>

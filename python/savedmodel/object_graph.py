@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Asset", "ObjectGraph", "TrackableObject", "gradients"]
 
-# No list of trackable objects is longer; a SavedModel that says so is broken.
-_MAX_LIST = 1_000_000
+# A list may have elements that were not saved, but a SavedModel in which it is longer than this
+# and a hundred times its saved elements is broken.
+_MAX_LIST = 1_000
 
 
 class Asset(NamedTuple):
@@ -39,14 +41,16 @@ class TrackableObject:
     wherever it is reached from.
     """
 
-    __slots__ = ("__weakref__", "_children", "_graph", "_path")
+    __slots__ = ("__weakref__", "_children", "_graph", "_native")
 
     def __init__(self, graph: ObjectGraph, native: _native.Object) -> None:
         self._graph = graph
+        self._native = native
         self._children = dict(native.children())
-        self._path = native.path
 
     def __getattr__(self, name: str) -> Any:
+        if name in TrackableObject.__slots__:  # of one that is being copied
+            raise AttributeError(name)
         if name in self._children:
             return self._graph.wrap(self._children[name])
         raise AttributeError(self._missing(name))
@@ -66,10 +70,12 @@ class TrackableObject:
         return sorted({*object.__dir__(self), *self._children})
 
     def __repr__(self) -> str:
-        return f"<savedmodel.{type(self).__name__} '{self._path}': {', '.join(self._children)}>"
+        children = ", ".join(self._children)
+        return f"<savedmodel.TrackableObject '{self._native.path}': {children}>"
 
     def _missing(self, name: object) -> str:
-        where = f"object '{self._path}'" if self._path else "the model"
+        path = self._native.path
+        where = f"object '{path}'" if path else "the model"
         return f"{where} has no child {name!r}; children: {', '.join(self._children) or 'none'}"
 
 
@@ -84,7 +90,10 @@ class ObjectGraph:
     """Makes Python objects of native ones, each once. The root is the model."""
 
     def __init__(self, model: Model, native: _native.NativeModel) -> None:
+        self._lock = threading.RLock()
         self._made: dict[int, Any] = {}
+        # What the holder of the lock is making: seen by others when all of it is complete.
+        self._pending: dict[int, Any] = {}
         self._variables: dict[_native.Variable, _native.Variable] = {}
         self._model = weakref.ref(model)  # which holds this
         self.root: TrackableObject = self._object(native.root())
@@ -98,53 +107,74 @@ class ObjectGraph:
         if native.id == 0:
             model = self._model()
             return self._object(native) if model is None else model
-        if native.id not in self._made:
-            self._make(native)
-        return self._made[native.id]
+        if native.id in self._made:
+            return self._made[native.id]
+        with self._lock:
+            for made in (self._made, self._pending):
+                if native.id in made:
+                    return made[native.id]
+            outermost = not self._pending
+            try:
+                self._make(native)
+                if outermost:
+                    self._made.update(self._pending)
+                return self._pending[native.id]
+            except RecursionError:
+                raise DataLossError(f"object '{native.path}' is nested too deep") from None
+            finally:
+                if outermost:
+                    self._pending.clear()
 
     def forget(self) -> None:
-        """Breaks the cycles of what was made, which else would outlive the model until a
-        collection."""
+        """Breaks the cycles of what was made.
+
+        They would outlive the model until a collection.
+        """
         self._made.clear()
         self._variables.clear()
         del self.root
 
     def unique(self, variable: _native.Variable) -> _native.Variable:
         """The one Python object for a variable."""
-        return self._variables.setdefault(variable, variable)
+        with self._lock:
+            return self._variables.setdefault(variable, variable)
 
     def _make(self, native: _native.Object) -> None:
+        made: Any
         match native.kind:
             case "list":
-                items: list[Any] = []
-                self._made[native.id] = items  # first: it may hold itself
-                items += self._elements(native)
+                made = self._pending[native.id] = []  # first: it may hold itself
+                made += self._elements(native)
             case "dict":
-                mapping: dict[str, Any] = {}
-                self._made[native.id] = mapping
-                mapping.update((name, self.wrap(child)) for name, child in native.children())
+                made = self._pending[native.id] = {}
+                made.update((name, self.wrap(child)) for name, child in native.children())
             case "tuple":
-                self._made[native.id] = ()  # a tuple that holds itself ends here
-                self._made[native.id] = tuple(self._elements(native))
+                self._pending[native.id] = ()  # a tuple that holds itself ends here
+                made = tuple(self._elements(native))
             case "function":
-                self._made[native.id] = native.function()
+                made = native.function()
             case "concrete_function":
-                self._made[native.id] = native.concrete_function()
+                made = native.concrete_function()
             case "variable":
-                self._made[native.id] = self.unique(native.variable())
+                made = self.unique(native.variable())
             case "constant":
-                self._made[native.id] = native.constant()
+                made = native.constant()
             case "asset":
-                self._made[native.id] = Asset(native.asset_path())
+                made = Asset(native.asset_path())
             case _:
-                self._made[native.id] = self._object(native)
+                made = self._object(native)
+        self._pending[native.id] = made
 
     def _elements(self, native: _native.Object) -> list[Any]:
         # Elements that are no trackable objects were not saved; TensorFlow, too, loads None.
         elements: list[Any] = []
-        for name, child in native.children():
-            if not name.isdecimal() or int(name) >= _MAX_LIST:
-                raise DataLossError(f"object '{native.path}' is a list with an element {name!r}")
+        children = native.children()
+        longest = _MAX_LIST + 100 * len(children)
+        for name, child in children:
+            if not name.isdecimal() or len(name) > 9 or int(name) >= longest:
+                raise DataLossError(
+                    f"object '{native.path}' is a list with an element {name[:100]!r}"
+                )
             index = int(name)
             elements += [None] * (index + 1 - len(elements))
             elements[index] = self.wrap(child)
@@ -164,15 +194,16 @@ def gradients(
 
     Args:
         function: a function of the model, or an object (or model) with a `__call__`.
-        inputs: the positional arguments of the call that is differentiated.
+        inputs: the positional arguments of the call that is differentiated. It is run: what it
+            assigns is assigned.
         variables: of the same model, of a floating-point or complex dtype.
         output_gradients: the gradient with respect to each output, of its shape, in the
             structure that the function returns; None for ones, so that without any the result
-            is the gradient of the outputs' sum.
+            is the gradient of the outputs' sum. The gradient of a single output may stand by
+            itself.
         kwargs: the keyword arguments of the call.
 
-    A variable that the outputs do not depend on has zeros. What the function assigns is not
-    assigned.
+    A variable that the outputs do not depend on has zeros.
 
     Raises:
         UnimplementedError: an op on the way has no gradient in C++; it is named.

@@ -67,12 +67,13 @@ class SAVEDMODEL_EXPORT Function {
 // The gradients of the function's floating-point outputs with respect to variables, by
 // TensorFlow's own C++ symbolic gradients: one tensor for each variable, of its shape.
 //
-// `args` and `kwargs`: of the call that is differentiated. `output_gradients`: a nest
-// with the gradient with respect to each output tensor, of its shape, as the function
-// returns them (only their order counts), or to each floating-point one; None for ones,
-// so that without any the gradients are those of the outputs' sum. A variable that the
-// outputs do not depend on has zeros. What the function assigns is not assigned. The
-// graph is built once for each concrete function and set of variables.
+// `args` and `kwargs`: of the call that is differentiated, which is run: what it assigns
+// is assigned. `output_gradients`: in the structure that the function returns, the
+// gradient with respect to each floating-point output tensor, of its shape; None for
+// ones, so that without any the gradients are those of the outputs' sum. If it returns a
+// single tensor, its gradient may stand by itself. A variable that the outputs do not
+// depend on has zeros. The graph is built once for each concrete function and set of
+// variables.
 //
 // Throws Unimplemented, with the op named, where an op on the way has no C++ gradient;
 // InvalidArgument for variables of other models or of dtypes without a gradient and for

@@ -26,6 +26,8 @@ class SAVEDMODEL_EXPORT Variable {
   // Sizes may be unknown.
   const PartialShape& shape() const { return spec_.shape; }
   bool trainable() const { return trainable_; }
+  // "model '/path', variable 'dense/kernel:0'", for messages.
+  std::string description() const;
   // "/job:localhost/replica:0/task:0/device:CPU:0".
   std::string device() const;
 
@@ -56,7 +58,6 @@ class SAVEDMODEL_EXPORT Variable {
         name_(std::move(name)),
         spec_(std::move(spec)),
         trainable_(trainable) {}
-  std::string Describe() const;
 
   std::shared_ptr<BundleHandle> handle_;
   std::string node_;  // that makes its handle or reference

@@ -48,9 +48,13 @@ class Checkpoint {
   // Of all tensors, the object graph aside.
   std::uint64_t total_bytes() const { return total_bytes_; }
 
+  // Throws DataLoss for strings whose lengths would make TensorFlow crash. Read checks
+  // this by itself; running a restore op does not.
+  void CheckData() const;
+
   // In the order of `tensors`; large ones in parallel. Throws NotFound for a key that is
-  // not there, DataLoss where the data is not what the index says (its checksum,
-  // say).
+  // not there, DataLoss where the data is not what the index says (its checksum, say),
+  // FailedPrecondition if the files were replaced since they were opened.
   std::vector<tensorflow::Tensor> Read(
       const std::vector<CheckpointTensor>& tensors) const;
 
@@ -59,12 +63,23 @@ class Checkpoint {
   tensorflow::TrackableObjectGraph ReadObjectGraph() const;
 
  private:
+  // A file, and what changes when another takes its place.
+  struct File {
+    std::string path;
+    std::string stamp;
+  };
+
   explicit Checkpoint(const std::string& export_dir);
+  static std::string StampOf(const std::string& path);
+  void CheckUnchanged() const;
+  void CheckData(const std::string& key, const tensorflow::BundleEntryProto& entry) const;
 
   std::string prefix_;
   std::string context_;  // for messages
   std::map<std::string, tensorflow::BundleEntryProto> entries_;
   std::uint64_t total_bytes_ = 0;
+  int num_shards_ = 0;
+  std::vector<File> files_;
 };
 
 }  // namespace savedmodel

@@ -200,6 +200,8 @@ std::uint64_t Restore(const tf::RunOptions& run_options, const std::string& expo
   const tf::SaverDef& saver = bundle.meta_graph_def.saver_def();
   if (saver.restore_op_name().empty()) return 0;
   if (!CheckVariablesFile(export_dir, bundle.meta_graph_def)) return 0;
+  const std::optional<Checkpoint> checkpoint = Checkpoint::Open(export_dir);
+  if (checkpoint) checkpoint->CheckData();
   const std::string prefix = VariablesPrefix(export_dir);
   inputs.emplace_back(saver.filename_tensor_name(), StringScalar(prefix));
   tf::RunMetadata metadata;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 
 #include "core/status.h"
 #include "savedmodel/error.h"
@@ -105,7 +106,7 @@ ModelGraph::ModelGraph(std::string export_dir, const tf::MetaGraphDef& meta_grap
       plan_(ReadRestorePlan(meta_graph, *graph)) {
   if (!meta_graph.saver_def().restore_op_name().empty() ||
       meta_graph.has_object_graph_def()) {
-    checkpoint_ = Checkpoint::Open(export_dir_);
+    ReopenCheckpoint();
   }
   bindings_ = BindObjects(
       meta_graph,
@@ -115,6 +116,18 @@ ModelGraph::ModelGraph(std::string export_dir, const tf::MetaGraphDef& meta_grap
   if (session->LocalDeviceManager(&devices).ok() && devices->NumDevices() == 1)
     resources_ = devices->HostCPU()->resource_manager();
   ReadInitParts();
+}
+
+std::shared_ptr<const Checkpoint> ModelGraph::checkpoint() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return checkpoint_;
+}
+
+void ModelGraph::ReopenCheckpoint() {
+  std::optional<Checkpoint> checkpoint = Checkpoint::Open(export_dir_);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  checkpoint_ =
+      checkpoint ? std::make_shared<const Checkpoint>(std::move(*checkpoint)) : nullptr;
 }
 
 void ModelGraph::ReadInitParts() {
@@ -258,9 +271,15 @@ void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& reached) {
     if (seen.insert(function).second)
       *graph.mutable_library()->add_function() = *function;
   }
-  ThrowIfError(
-      created_ ? session_.Extend(std::move(graph)) : session_.Create(std::move(graph)),
-      context_);
+  try {
+    ThrowIfError(
+        created_ ? session_.Extend(std::move(graph)) : session_.Create(std::move(graph)),
+        context_);
+  } catch (const std::logic_error& error) {
+    // TensorFlow's, at a node with fewer inputs than its op has.
+    throw Error(ErrorCode::kInvalidArgument,
+                context_ + ": a graph that cannot be built (" + error.what() + ")");
+  }
   created_ = true;
   nodes_.insert(nodes.begin(), nodes.end());
   functions_.swap(seen);
@@ -299,6 +318,7 @@ void ModelGraph::RunRestoreOp() {
   std::unordered_set<const tf::NodeDef*> seen;
   const std::vector<const tf::NodeDef*> reached = graph_.Reach(names, &seen, context_);
   Extend(reached);
+  checkpoint_->CheckData();
   Run({{saver.filename_tensor_name(),
         tf::Tensor(tf::tstring(VariablesPrefix(export_dir_)))}},
       {}, {restore_op}, nullptr, "restoring its variables");

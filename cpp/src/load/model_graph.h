@@ -51,7 +51,10 @@ class ModelGraph {
 
   const ObjectBindings& bindings() const { return bindings_; }
   const RestorePlan& plan() const { return plan_; }
-  const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }
+  // Null if there is none.
+  std::shared_ptr<const Checkpoint> checkpoint();
+  // After the model was saved over its own directory.
+  void ReopenCheckpoint();
   // What has been done so far; the phases are "create", "restore" and "init".
   LoadReport report();
 
@@ -116,10 +119,10 @@ class ModelGraph {
   tensorflow::ResourceMgr* resources_ = nullptr;  // of the one device, if it is one
 
   RestorePlan plan_;
-  std::optional<Checkpoint> checkpoint_;
   ObjectBindings bindings_;
 
   std::mutex mutex_;  // of all below
+  std::shared_ptr<const Checkpoint> checkpoint_;
   bool created_ = false;
   bool restore_op_run_ = false;
   std::unordered_set<std::string> required_;

@@ -39,6 +39,11 @@ void CheckObjects(const tf::SavedObjectGraph& objects, const tf::MetaGraphDef& m
       check(child.node_id(), name + ", child '" + child.local_name() + "',");
     for (const auto& slot : object.slot_variables())
       check(slot.slot_variable_node_id(), name + ", slot '" + slot.slot_name() + "',");
+    if (object.has_variable() && !tf::DataType_IsValid(object.variable().dtype())) {
+      Fail(export_dir, name + " is a variable of dtype " +
+                           std::to_string(object.variable().dtype()) +
+                           ", which is none of TensorFlow's");
+    }
     if (object.has_asset()) {
       const int index = object.asset().asset_file_def_index();
       if (index < 0 || index >= meta_graph.asset_file_def_size()) {

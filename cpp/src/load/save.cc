@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,10 +9,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <random>
 #include <vector>
 
 #include "core/status.h"
 #include "inspect/checkpoint.h"
+#include "inspect/saved_model_dir.h"
 #include "savedmodel/error.h"
 #include "savedmodel/saved_model.h"
 #include "tensorflow/cc/saved_model/constants.h"
@@ -47,17 +48,15 @@ std::error_code LastError() { return {errno, std::generic_category()}; }
 class Staging {
  public:
   explicit Staging(const fs::path& target) {
-    std::string name =
-        (target.parent_path() / ("." + target.filename().string() + ".saving-XXXXXX"))
-            .string();
-    if (mkdtemp(name.data()) == nullptr)
-      FailSystem("cannot create a directory beside '" + target.string() + "'",
-                 LastError());
-    path_ = name;
-    // As a directory made without mkdtemp's caution.
-    const mode_t mask = umask(0);
-    umask(mask);
-    fs::permissions(path_, static_cast<fs::perms>(0777 & ~mask));
+    std::random_device random;
+    const std::string stem = "." + target.filename().string().substr(0, 200) + ".saving-";
+    for (bool made = false; !made;) {
+      path_ = target.parent_path() / (stem + std::to_string(random()));
+      std::error_code error;
+      made = fs::create_directory(path_, error);
+      if (error)
+        FailSystem("cannot create a directory beside '" + target.string() + "'", error);
+    }
   }
   ~Staging() {
     std::error_code ignored;
@@ -126,16 +125,22 @@ class Staging {
   fs::path path_;
 };
 
-// All but the variables.
-void CopyRest(const fs::path& from, const fs::path& to) {
+// True for what a SavedModel consists of.
+bool IsOfSavedModel(const std::string& name) {
+  return name.rfind(tf::kSavedModelFilenamePrefix, 0) == 0 ||
+         name == tf::kFingerprintFilenamePb || name == "keras_metadata.pb" ||
+         name == tf::kSavedModelVariablesDirectory ||
+         name == tf::kSavedModelAssetsDirectory ||
+         name == tf::kSavedModelAssetsExtraDirectory ||
+         name == tf::kSavedModelDebugDirectory;
+}
+
+// All but the variables; `everything`: also what is of no SavedModel.
+void CopyRest(const fs::path& from, const fs::path& to, bool everything) {
   for (const auto& entry : fs::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
-    const bool kept = name.rfind(tf::kSavedModelFilenamePrefix, 0) == 0 ||
-                      name == tf::kFingerprintFilenamePb || name == "keras_metadata.pb" ||
-                      name == tf::kSavedModelAssetsDirectory ||
-                      name == tf::kSavedModelAssetsExtraDirectory ||
-                      name == tf::kSavedModelDebugDirectory;
-    if (!kept) continue;
+    if (name == tf::kSavedModelVariablesDirectory) continue;
+    if (!everything && !IsOfSavedModel(name)) continue;
     std::error_code error;
     fs::copy(entry.path(), to / name, fs::copy_options::recursive, error);
     if (error) FailSystem("cannot copy '" + entry.path().string() + "'", error);
@@ -215,18 +220,23 @@ void WriteVariables(const std::string& prefix, const Checkpoint& checkpoint,
   ThrowIfError(writer.Finish(), context);
 }
 
-// Throws unless `target` is free, an empty directory or a SavedModel.
+// Throws unless `target` is free, an empty directory or a SavedModel and nothing else.
 void CheckTarget(const fs::path& target) {
   std::error_code error;
   const fs::file_status status = fs::status(target, error);
   if (!fs::exists(status)) return;
-  if (fs::is_directory(status) &&
-      (ContainsSavedModel(target.string()) || fs::is_empty(target, error))) {
-    return;
+  const std::string failed = "cannot save to '" + target.string() + "': ";
+  if (!fs::is_directory(status) ||
+      !(ContainsSavedModel(target.string()) || fs::is_empty(target, error))) {
+    throw Error(ErrorCode::kAlreadyExists,
+                failed + "it is neither a SavedModel nor an empty directory");
   }
-  throw Error(ErrorCode::kAlreadyExists,
-              "cannot save to '" + target.string() +
-                  "': it is neither a SavedModel nor an empty directory");
+  for (const auto& entry : fs::directory_iterator(target)) {
+    const std::string name = entry.path().filename().string();
+    if (IsOfSavedModel(name)) continue;
+    throw Error(ErrorCode::kAlreadyExists, failed + "beside the SavedModel there is '" +
+                                               name + "', which would be lost");
+  }
 }
 
 }  // namespace
@@ -234,22 +244,24 @@ void CheckTarget(const fs::path& target) {
 void SaveModel(const BundleHandle& handle, const std::string& path) {
   const auto bundle = handle.Acquire();
   try {
-    fs::path target = fs::absolute(path).lexically_normal();
+    fs::path target = fs::absolute(LocalPath(path)).lexically_normal();
     if (!target.has_filename()) target = target.parent_path();  // "models/saved/"
     std::error_code ignored;
     if (fs::is_symlink(target, ignored)) target = fs::canonical(target);
-    CheckTarget(target);
+    const bool over_itself = fs::equivalent(target, handle.export_dir(), ignored);
+    if (!over_itself) CheckTarget(target);
     fs::create_directories(target.parent_path());
     Staging staging(target);
-    CopyRest(handle.export_dir(), staging.path());
-    const std::optional<Checkpoint>& checkpoint = bundle->graph->checkpoint();
-    if (checkpoint) {
+    CopyRest(handle.export_dir(), staging.path(), over_itself);
+    const std::shared_ptr<const Checkpoint> checkpoint = bundle->graph->checkpoint();
+    if (checkpoint != nullptr) {
       const std::string prefix = VariablesPrefix(staging.path().string());
       fs::create_directories(fs::path(prefix).parent_path());
       WriteVariables(prefix, *checkpoint, CurrentValues(*bundle, &*bundle->graph));
     }
-    CheckTarget(target);  // again: writing takes its time
+    if (!over_itself) CheckTarget(target);  // again: writing takes its time
     staging.Replace(target);
+    if (over_itself && checkpoint != nullptr) bundle->graph->ReopenCheckpoint();
   } catch (const fs::filesystem_error& error) {
     FailSystem("model '" + handle.export_dir() + "', saving to '" + path + "'",
                error.code());

@@ -1,5 +1,5 @@
-#include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "core/runtime.h"
 #include "core/tensor_access.h"
@@ -22,28 +22,6 @@ bool HasGradient(DataType dtype) {
   return tf::DataTypeIsFloating(type) || tf::DataTypeIsComplex(type);
 }
 
-// The leaves of a nest, in TensorFlow's order.
-void Flatten(const Value& value, std::vector<const Value*>* leaves) {
-  switch (value.kind()) {
-    case Value::Kind::kList:
-    case Value::Kind::kTuple:
-      for (const Value& element : value.elements()) Flatten(element, leaves);
-      break;
-    case Value::Kind::kNamedTuple:
-      for (const auto& [name, element] : value.items()) Flatten(element, leaves);
-      break;
-    case Value::Kind::kDict: {
-      std::vector<const std::pair<std::string, Value>*> items;
-      for (const auto& item : value.items()) items.push_back(&item);
-      std::sort(items.begin(), items.end(),
-                [](const auto* a, const auto* b) { return a->first < b->first; });
-      for (const auto* item : items) Flatten(item->second, leaves);
-      break;
-    }
-    default: leaves->push_back(&value);
-  }
-}
-
 Tensor Zeros(DataType dtype, const Shape& shape) {
   Tensor zeros(dtype, shape);
   if (zeros.num_bytes() != 0) std::memset(zeros.mutable_data(), 0, zeros.num_bytes());
@@ -54,46 +32,95 @@ Tensor Zeros(DataType dtype, const Shape& shape) {
   throw Error(ErrorCode::kInvalidArgument, message);
 }
 
+// The values that stand, in a nest of the outputs' structure, for their tensors, in
+// TensorFlow's order; None in a tensor's or a nest's place stands for all of it.
+void Flatten(const Value& outputs, const Value& given, const std::string& description,
+             std::vector<const Value*>* leaves) {
+  const auto fail = [&] {
+    Fail(description + ": expected gradients in the structure " + outputs.ToString() +
+         ", got " + given.ToString());
+  };
+  const auto elements = [](const Value& value) {
+    std::vector<const Value*> all;
+    if (value.kind() == Value::Kind::kNamedTuple) {
+      for (const auto& [name, element] : value.items()) all.push_back(&element);
+    } else if (value.kind() == Value::Kind::kList ||
+               value.kind() == Value::Kind::kTuple) {
+      for (const Value& element : value.elements()) all.push_back(&element);
+    }
+    return all;
+  };
+  switch (outputs.kind()) {
+    case Value::Kind::kTensorSpec: leaves->push_back(&given); break;
+    case Value::Kind::kTypeSpec: {
+      const std::vector<const Value*> parts = elements(given);
+      const std::size_t count = outputs.type_spec().components.size();
+      if (!given.is_none() && parts.size() != count) fail();
+      for (std::size_t i = 0; i < count; ++i)
+        leaves->push_back(given.is_none() ? &given : parts[i]);
+      break;
+    }
+    case Value::Kind::kList:
+    case Value::Kind::kTuple:
+    case Value::Kind::kNamedTuple: {
+      const std::vector<const Value*> expected = elements(outputs);
+      const std::vector<const Value*> parts = elements(given);
+      if (!given.is_none() && parts.size() != expected.size()) fail();
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        Flatten(*expected[i], given.is_none() ? given : *parts[i], description, leaves);
+      break;
+    }
+    case Value::Kind::kDict: {
+      if (!given.is_none() && (given.kind() != Value::Kind::kDict ||
+                               given.items().size() != outputs.items().size())) {
+        fail();
+      }
+      std::map<std::string_view, const Value*> by_key;
+      if (!given.is_none()) {
+        for (const auto& [key, value] : given.items()) by_key.emplace(key, &value);
+      }
+      std::map<std::string_view, const Value*> sorted;
+      for (const auto& [key, value] : outputs.items()) sorted.emplace(key, &value);
+      for (const auto& [key, value] : sorted) {
+        const auto part = by_key.find(key);
+        if (!given.is_none() && part == by_key.end()) fail();
+        Flatten(*value, given.is_none() ? given : *part->second, description, leaves);
+      }
+      break;
+    }
+    default:
+      if (!given.is_none()) fail();
+  }
+}
+
 // The gradient that is given for each flat output, if it is.
 std::vector<std::optional<Tensor>> OutputGradients(const Value& given,
+                                                   const Value& structure,
                                                    const tf::FunctionDef& function,
                                                    const std::string& description) {
   const auto& outputs = function.signature().output_arg();
   std::vector<std::optional<Tensor>> gradients(static_cast<std::size_t>(outputs.size()));
   if (given.is_none()) return gradients;
-  std::vector<std::size_t> all;
-  std::vector<std::size_t> differentiable;
-  for (int i = 0; i < outputs.size(); ++i) {
-    all.push_back(static_cast<std::size_t>(i));
-    if (HasGradient(static_cast<DataType>(outputs[i].type()))) {
-      differentiable.push_back(static_cast<std::size_t>(i));
-    }
-  }
   std::vector<const Value*> leaves;
-  if (all.size() == 1) {
-    leaves.push_back(&given);  // a list may be the tensor itself
-    while (leaves.front()->kind() == Value::Kind::kDict &&
-           leaves.front()->items().size() == 1) {
-      leaves.front() = &leaves.front()->items().front().second;
-    }
+  if (outputs.size() == 1 && given.kind() != Value::Kind::kDict) {
+    leaves.push_back(&given);  // by itself; a list may be the tensor
   } else {
-    Flatten(given, &leaves);
+    Flatten(structure, given, description, &leaves);
   }
-  const std::vector<std::size_t>& taken =
-      leaves.size() == all.size() ? all : differentiable;
-  if (leaves.size() != taken.size()) {
-    Fail(description + ": expected " + std::to_string(all.size()) +
+  if (leaves.size() != gradients.size()) {
+    Fail(description + ": expected " + std::to_string(gradients.size()) +
          " output gradients, got " + std::to_string(leaves.size()));
   }
-  for (std::size_t i = 0; i < taken.size(); ++i) {
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (leaves[i]->is_none()) continue;
-    const auto dtype = static_cast<DataType>(outputs[static_cast<int>(taken[i])].type());
-    if (!HasGradient(dtype)) continue;
-    gradients[taken[i]] = ConvertToTensor(*leaves[i], dtype);
-    if (!gradients[taken[i]] || gradients[taken[i]]->dtype() != dtype) {
-      Fail(description + ", gradient of output " + std::to_string(taken[i]) +
-           ": expected a tensor of " + DataTypeName(dtype) + ", got " +
-           leaves[i]->ToString());
+    const auto dtype = static_cast<DataType>(outputs[static_cast<int>(i)].type());
+    if (HasGradient(dtype)) gradients[i] = ConvertToTensor(*leaves[i], dtype);
+    if (!gradients[i] || gradients[i]->dtype() != dtype) {
+      Fail(description + ", gradient of output " + std::to_string(i) +
+           (HasGradient(dtype)
+                ? std::string(": expected a tensor of ") + DataTypeName(dtype)
+                : std::string(", which is ") + DataTypeName(dtype) + ": expected None") +
+           ", got " + leaves[i]->ToString());
     }
   }
   return gradients;
@@ -203,8 +230,9 @@ std::vector<Tensor> ConcreteFunctionState::Gradients(
     }
     nodes.push_back(VariableAccess::Node(variable));
   }
-  const auto given = OutputGradients(output_gradients, Definition(*handle_->Acquire()),
-                                     description_ + ", gradients");
+  const auto bundle = handle_->Acquire();
+  const auto given = OutputGradients(output_gradients, signature().structured_outputs(),
+                                     Definition(*bundle), description_ + ", gradients");
   std::vector<bool> fed;
   for (const auto& gradient : given) fed.push_back(gradient.has_value());
   const auto gradients = MakeGradients(nodes, fed);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <tuple>
 #include <unordered_set>
 
 #include "core/nearest.h"
@@ -63,24 +64,34 @@ ObjectGraph::ObjectGraph(std::shared_ptr<BundleHandle> handle, Session session)
   // In breadth: one of the shortest paths to each object.
   const auto bundle = handle_->Acquire();
   const tf::SavedObjectGraph& objects = Objects(*bundle);
-  paths_.resize(static_cast<std::size_t>(std::max(objects.nodes_size(), 1)));
-  std::vector<bool> seen(paths_.size());
+  parents_.resize(static_cast<std::size_t>(std::max(objects.nodes_size(), 1)), {-1, 0});
+  std::vector<bool> seen(parents_.size());
   std::vector<int> order{0};
   seen[0] = true;
   for (std::size_t next = 0; next < order.size() && objects.nodes_size() != 0; ++next) {
-    const std::string& path = paths_[static_cast<std::size_t>(order[next])];
-    for (const auto& child : objects.nodes(order[next]).children()) {
-      const auto id = static_cast<std::size_t>(child.node_id());
+    const auto& children = objects.nodes(order[next]).children();
+    for (int i = 0; i < children.size(); ++i) {
+      const auto id = static_cast<std::size_t>(children[i].node_id());
       if (seen[id]) continue;
       seen[id] = true;
-      paths_[id] = (path.empty() ? "" : path + ".") + child.local_name();
-      order.push_back(child.node_id());
+      parents_[id] = {order[next], i};
+      order.push_back(children[i].node_id());
     }
   }
 }
 
 std::string ObjectGraph::PathOf(int id) const {
-  return paths_[static_cast<std::size_t>(id)];
+  constexpr std::size_t kLongest = 1000;
+  const auto bundle = handle_->Acquire();
+  const tf::SavedObjectGraph& objects = Objects(*bundle);
+  std::string path;
+  for (auto [parent, child] = parents_[static_cast<std::size_t>(id)]; parent >= 0;
+       std::tie(parent, child) = parents_[static_cast<std::size_t>(parent)]) {
+    const std::string& name = objects.nodes(parent).children(child).local_name();
+    if (path.size() + name.size() > kLongest) return "..." + path;
+    path = name + (path.empty() ? "" : "." + path);
+  }
+  return path;
 }
 
 std::string ObjectGraph::Describe(int id) const {

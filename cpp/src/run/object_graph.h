@@ -48,7 +48,9 @@ class ObjectGraph : public std::enable_shared_from_this<ObjectGraph> {
 
   const std::shared_ptr<BundleHandle> handle_;
   const Session session_;
-  std::vector<std::string> paths_;
+  // For each object, one that it is a child of, and which of its children; -1 of the
+  // root. Paths are made of these: all of them at once can be far longer than the file.
+  std::vector<std::pair<int, int>> parents_;
 
   std::mutex mutex_;  // of the two below
   std::map<int, std::shared_ptr<FunctionState>> functions_;

@@ -6,7 +6,7 @@
 
 namespace savedmodel {
 
-std::string Variable::Describe() const {
+std::string Variable::description() const {
   return "model '" + handle_->export_dir() + "', variable '" + name_ + "'";
 }
 
@@ -22,7 +22,7 @@ void Variable::Assign(const Tensor& value) const {
   if (value.dtype() != spec_.dtype || !spec_.shape.IsCompatibleWith(value.shape())) {
     throw Error(
         ErrorCode::kInvalidArgument,
-        Describe() + ": expected " + spec_.ToString() + ", got " + value.ToString());
+        description() + ": expected " + spec_.ToString() + ", got " + value.ToString());
   }
   const Tensor copy = value.Clone();
   handle_->Acquire()->graph->AssignVariable(node_, TensorAccess::Get(copy));
