@@ -524,6 +524,78 @@ def truncated_index(path: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def edit_index(path: Path, key: str, change: Callable[[Any], bytes]) -> None:
+    """Rewrites what the checkpoint's index says of a tensor, and adds the data that it gives."""
+    from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+
+    from table_file import read_table, write_table
+
+    index = path / "variables" / "variables.index"
+    data = path / "variables" / "variables.data-00000-of-00001"
+    entries = read_table(index.read_bytes())
+    entry = BundleEntryProto.FromString(entries[key.encode()])
+    entry.offset = data.stat().st_size
+    added = change(entry)
+    entry.size = len(added)
+    data.write_bytes(data.read_bytes() + added)
+    entries[key.encode()] = entry.SerializeToString()
+    index.write_bytes(write_table(entries))
+
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+WEIGHT = "weight/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@broken
+def huge_string(path: Path) -> None:
+    """A string of the checkpoint that says it is longer than any memory."""
+    from table_file import varint
+
+    save_linear(path)
+    edit_index(path, OBJECT_GRAPH, lambda _: varint(1 << 62) + bytes(20))
+
+
+@broken
+def too_many_strings(path: Path) -> None:
+    """A tensor of a quarter of a billion strings in nine bytes."""
+    save_linear(path)
+
+    def change(entry: Any) -> bytes:
+        entry.shape.dim.add(size=1 << 28)
+        return bytes(9)
+
+    edit_index(path, OBJECT_GRAPH, change)
+
+
+@broken
+def negative_slice(path: Path) -> None:
+    """A partitioned tensor with a slice of length -3."""
+    save_linear(path)
+
+    def change(entry: Any) -> bytes:
+        extent = entry.slices.add().extent
+        for dim in entry.shape.dim:
+            extent.add(start=0, length=dim.size)
+        extent[0].length = -3
+        return b""
+
+    edit_index(path, WEIGHT, change)
+
+
+@broken
+def tensor_of_variants(path: Path) -> None:
+    """A tensor whose dtype holds objects, with data that is none."""
+    import tensorflow as tf
+
+    save_linear(path)
+
+    def change(entry: Any) -> bytes:
+        entry.dtype = tf.variant.as_datatype_enum
+        return bytes(24)
+
+    edit_index(path, WEIGHT, change)
+
+
 # Object graphs that contradict themselves. The signature needs none of it, so that its right
 # answer is as good as an error.
 

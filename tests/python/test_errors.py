@@ -170,6 +170,10 @@ BROKEN: dict[str, tuple[type[Exception], str]] = {
     "signature_without_tensor_name": (savedmodel.InvalidArgumentError, "no tensor ''"),
     "truncated_proto": (savedmodel.DataLossError, "truncated"),
     "truncated_shard": (savedmodel.DataLossError, "truncated"),
+    "huge_string": (savedmodel.DataLossError, "longer than the data"),
+    "too_many_strings": (savedmodel.DataLossError, "268435456 strings in 9 bytes"),
+    "negative_slice": (savedmodel.DataLossError, "a slice that leaves the tensor"),
+    "tensor_of_variants": (savedmodel.UnimplementedError, "tensors of variant"),
     "unfilled_variable": (
         savedmodel.FailedPreconditionError,
         "variable 'weight', which signature 'serving_default' needs",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +228,34 @@ def test_gradients_refuse_what_does_not_fit(load_graph: Callable[..., savedmodel
         savedmodel.gradients(model.dense, [x], [model.v["bias"]], np.zeros([3, 3], np.float32))
     with pytest.raises((TypeError, ValueError)):
         savedmodel.gradients(model.dense, [x], [other.v["bias"]])
+
+
+def test_many_threads_reach_the_same_objects(
+    load_graph: Callable[..., savedmodel.Model],
+) -> None:
+    """Containers are seen when they are complete, and each object is made once."""
+    for _ in range(20):
+        model = load_graph("containers")
+        start = threading.Barrier(4)
+
+        def reach(model: savedmodel.Model = model, start: threading.Barrier = start) -> list[int]:
+            start.wait()
+            return [id(model.layers[0]), id(model.layers[0].w), id(model.pair[0])]
+
+        with ThreadPoolExecutor(4) as pool:
+            reached = [future.result() for future in [pool.submit(reach) for _ in range(4)]]
+        assert all(ids == reached[0] for ids in reached)
+
+
+def test_output_gradients_have_the_structure_of_the_outputs(
+    load_graph: Callable[..., savedmodel.Model],
+) -> None:
+    model = load_graph("differentiable")
+    x = np.float32([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
+    kernel = [model.v["kernel"]]
+    for wrong in ({"y": [[1.0], [0.5]], "zz": x}, [[[1.0], [0.5]], x], {"y": [[1.0], [0.5]]}):
+        with pytest.raises(ValueError, match="structure"):
+            savedmodel.gradients(model.outputs, [x], kernel, wrong)
+    (ones,) = savedmodel.gradients(model.outputs, [x], kernel)
+    (partly,) = savedmodel.gradients(model.outputs, [x], kernel, {"y": None, "z": None})
+    assert ones.tolist() == partly.tolist()

@@ -165,3 +165,37 @@ def test_a_closed_model_is_not_saved(models: Path, tmp_path: Path) -> None:
     with pytest.raises(savedmodel.FailedPreconditionError):
         model.save(tmp_path / "saved")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_beside_a_saved_model_is_not_lost(models: Path, tmp_path: Path) -> None:
+    model = savedmodel.load(models / "object_graphs" / "state" / "saved_model")
+    target = tmp_path / "saved"
+    model.save(target)
+    (target / "README.md").write_text("mine")
+    with pytest.raises(savedmodel.AlreadyExistsError, match=r"README\.md"):
+        model.save(target)
+    # Saved over itself, a model keeps all that is there.
+    with savedmodel.load(target) as copy:
+        copy.save(f"file://{target}")
+    assert (target / "README.md").read_text() == "mine"
+    assert savedmodel.contains_saved_model(target)
+
+
+def test_a_model_whose_directory_is_replaced_does_not_mix_with_the_new_one(
+    models: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(models / "object_graphs" / "differentiable" / "saved_model", path)
+    lazy = savedmodel.load(path, signatures=[])
+    restored = lazy.v["bias"].numpy()
+    with savedmodel.load(path) as other:
+        other.v["kernel"].assign(np.zeros(other.v["kernel"].shape, np.float32))
+        other.save(path)
+        # It goes on with its own.
+        assert not other.v["kernel"].numpy().any()
+    assert lazy.v["bias"].numpy().tolist() == restored.tolist()
+    with pytest.raises(savedmodel.FailedPreconditionError, match="replaced since"):
+        lazy.v["kernel"].numpy()
+    shutil.rmtree(path)
+    with pytest.raises(savedmodel.NotFoundError, match="removed since"):
+        lazy.v["kernel"].numpy()
