@@ -356,6 +356,9 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
     rewrite.set_meta_optimizer_iterations(tf::RewriterConfig::ONE);
   if (rewrite.memory_optimization() == tf::RewriterConfig::DEFAULT_MEM_OPT)
     rewrite.set_memory_optimization(tf::RewriterConfig::NO_MEM_OPT);
+  // It passes over graphs of less than four nodes: a placeholder, the call of a function
+  // and its result, for one, which is then not inlined.
+  if (rewrite.min_graph_nodes() == 0) rewrite.set_min_graph_nodes(-1);
   // The graph grows.
   session_options.config.mutable_experimental()->set_disable_optimize_for_static_graph(
       true);
