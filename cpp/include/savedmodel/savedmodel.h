@@ -14,19 +14,22 @@
 #ifndef SAVEDMODEL_SAVEDMODEL_H_
 #define SAVEDMODEL_SAVEDMODEL_H_
 
-#include "savedmodel/copy_stats.h"   // IWYU pragma: export
-#include "savedmodel/dtype.h"        // IWYU pragma: export
-#include "savedmodel/error.h"        // IWYU pragma: export
-#include "savedmodel/inspect.h"      // IWYU pragma: export
-#include "savedmodel/logging.h"      // IWYU pragma: export
-#include "savedmodel/model.h"        // IWYU pragma: export
-#include "savedmodel/options.h"      // IWYU pragma: export
-#include "savedmodel/saved_model.h"  // IWYU pragma: export
-#include "savedmodel/session.h"      // IWYU pragma: export
-#include "savedmodel/shape.h"        // IWYU pragma: export
-#include "savedmodel/signature.h"    // IWYU pragma: export
-#include "savedmodel/tensor.h"       // IWYU pragma: export
-#include "savedmodel/value.h"        // IWYU pragma: export
-#include "savedmodel/version.h"      // IWYU pragma: export
+#include "savedmodel/copy_stats.h"    // IWYU pragma: export
+#include "savedmodel/dtype.h"         // IWYU pragma: export
+#include "savedmodel/error.h"         // IWYU pragma: export
+#include "savedmodel/function.h"      // IWYU pragma: export
+#include "savedmodel/inspect.h"       // IWYU pragma: export
+#include "savedmodel/logging.h"       // IWYU pragma: export
+#include "savedmodel/model.h"         // IWYU pragma: export
+#include "savedmodel/object_graph.h"  // IWYU pragma: export
+#include "savedmodel/options.h"       // IWYU pragma: export
+#include "savedmodel/saved_model.h"   // IWYU pragma: export
+#include "savedmodel/session.h"       // IWYU pragma: export
+#include "savedmodel/shape.h"         // IWYU pragma: export
+#include "savedmodel/signature.h"     // IWYU pragma: export
+#include "savedmodel/tensor.h"        // IWYU pragma: export
+#include "savedmodel/value.h"         // IWYU pragma: export
+#include "savedmodel/variable.h"      // IWYU pragma: export
+#include "savedmodel/version.h"       // IWYU pragma: export
 
 #endif  // SAVEDMODEL_SAVEDMODEL_H_
