@@ -156,10 +156,16 @@ TEST(SaveTest, ModelGoesOnAfterItWasSavedOverItself) {
 TEST(SaveTest, OlderModelIsReplacedWhole) {
   const TemporaryFolder folder;
   const std::string path = folder.Copy(DigitsPath(), "model");
-  std::ofstream(fs::path(path) / "stale.txt") << "of the older model";
+  const fs::path stale = fs::path(path) / "variables" / "stale.txt";
+  std::ofstream(stale) << "of the older model";
   Model::Load(ModulePath()).Save(path);
-  EXPECT_FALSE(fs::exists(fs::path(path) / "stale.txt"));
+  EXPECT_FALSE(fs::exists(stale));
   EXPECT_EQ(V(Model::Load(path)), 1);
+  // What is of no SavedModel would be lost.
+  std::ofstream(fs::path(path) / "notes.txt") << "the only copy";
+  EXPECT_TRUE(Throws(ErrorCode::kAlreadyExists, {path, "notes.txt"},
+                     [&] { Model::Load(ModulePath()).Save(path); }));
+  EXPECT_TRUE(fs::exists(fs::path(path) / "notes.txt"));
   fs::create_directory(folder / "empty");
   Model::Load(ModulePath()).Save((folder / "empty").string());
   EXPECT_EQ(V(Model::Load((folder / "empty").string())), 1);
