@@ -35,6 +35,10 @@ const std::string& StringAttr(const tf::NodeDef& node, const char* name) {
   return found == node.attr().end() ? *empty : found->second.s();
 }
 
+bool IsRefVariable(const tf::NodeDef& node) {
+  return node.op() == "VariableV2" || node.op() == "Variable";
+}
+
 GraphIndex::GraphIndex(const tf::GraphDef& graph) {
   nodes_.reserve(static_cast<std::size_t>(graph.node_size()));
   for (const tf::NodeDef& node : graph.node()) nodes_.emplace(node.name(), &node);

@@ -348,6 +348,13 @@ std::vector<Asset> ReadAssets(const std::string& export_dir,
   return listed;
 }
 
+std::string AssetPath(const std::string& export_dir, const tf::MetaGraphDef& meta_graph,
+                      int index) {
+  return fs::absolute(fs::path(export_dir) / tf::kSavedModelAssetsDirectory /
+                      meta_graph.asset_file_def(index).filename())
+      .string();
+}
+
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir) {
   std::vector<std::string> paths;
   std::error_code error;

@@ -38,6 +38,9 @@ struct Asset {
 // Throws InvalidArgument for a file name that leaves the folder.
 std::vector<Asset> ReadAssets(const std::string& export_dir,
                               const tensorflow::MetaGraphDef& meta_graph);
+// The absolute path of the asset with this index in asset_file_def.
+std::string AssetPath(const std::string& export_dir,
+                      const tensorflow::MetaGraphDef& meta_graph, int index);
 // Paths of the files under assets.extra/, sorted.
 std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
 

@@ -23,21 +23,21 @@ namespace {
 namespace fs = std::filesystem;
 namespace tf = tensorflow;
 
-bool IsRefVariable(const tf::NodeDef& node) {
-  return node.op() == "VariableV2" || node.op() == "Variable" ||
-         node.op() == "TemporaryVariable";
+// Written in place, also under a tensor that shares its memory.
+bool IsInPlaceVariable(const tf::NodeDef& node) {
+  return IsRefVariable(node) || node.op() == "TemporaryVariable";
 }
 
 bool HasRefVariables(const tf::GraphDef& graph) {
   for (const tf::NodeDef& node : graph.node()) {
-    if (IsRefVariable(node)) return true;
+    if (IsInPlaceVariable(node)) return true;
   }
   return false;
 }
 
 bool HasVariables(const tf::GraphDef& graph) {
   for (const tf::NodeDef& node : graph.node()) {
-    if (node.op() == "VarHandleOp" || IsRefVariable(node)) return true;
+    if (node.op() == "VarHandleOp" || IsInPlaceVariable(node)) return true;
   }
   return false;
 }

@@ -20,10 +20,6 @@ namespace {
 
 namespace tf = tensorflow;
 
-bool IsRefVariable(const tf::NodeDef& node) {
-  return node.op() == "VariableV2" || node.op() == "Variable";
-}
-
 bool IsTable(const tf::NodeDef& node) {
   return node.op().find("HashTable") != std::string::npos;
 }
@@ -356,15 +352,14 @@ std::vector<CheckpointTensor> ModelGraph::FindInCheckpoint(const tf::NodeDef& no
   // The restore op does not fill this one. What object is it?
   const auto object = bindings_.objects.find(node.name());
   if (object == bindings_.objects.end()) return {};
-  const auto& keys = bindings_.keys[static_cast<std::size_t>(object->second)];
-  const auto key = keys.find("VARIABLE_VALUE");
-  if (key == keys.end() || !checkpoint_->Contains(key->second)) return {};
+  const std::string* key = bindings_.VariableKey(object->second);
+  if (key == nullptr || !checkpoint_->Contains(*key)) return {};
   // Those that no node of the SavedModel stands for are not in need of repair.
   if (node.name().rfind("savedmodel/", 0) != 0) {
     *repair = meta_graph_.object_graph_def().nodes(object->second).variable().name() +
-              " (" + key->second + ")";
+              " (" + *key + ")";
   }
-  return {{key->second, ""}};
+  return {{*key, ""}};
 }
 
 void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {

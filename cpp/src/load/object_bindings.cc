@@ -1,17 +1,14 @@
 #include "load/object_bindings.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "savedmodel/error.h"
-#include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/core/protobuf/saved_object_graph.pb.h"
 
 namespace savedmodel {
 
 namespace {
 
-namespace fs = std::filesystem;
 namespace tf = tensorflow;
 
 // What TensorFlow's checkpoints call the value of a variable (trackable/base.py).
@@ -192,6 +189,12 @@ bool ResourceHandle(const tf::SavedObjectGraph& objects, int id, const GraphInde
 
 }  // namespace
 
+const std::string* ObjectBindings::VariableKey(int object) const {
+  const auto& attributes = keys[static_cast<std::size_t>(object)];
+  const auto key = attributes.find(kVariableValue);
+  return key == attributes.end() ? nullptr : &key->second;
+}
+
 ObjectBindings BindObjects(const tf::MetaGraphDef& meta_graph,
                            const tf::TrackableObjectGraph& checkpoint_graph,
                            const RestorePlan& plan, const std::string& export_dir,
@@ -215,11 +218,8 @@ ObjectBindings BindObjects(const tf::MetaGraphDef& meta_graph,
       tensor = object.constant().operation();
     } else if (object.has_asset()) {
       // The graph's own tensor is only fed while the tables are initialised.
-      const std::string& file =
-          meta_graph.asset_file_def(object.asset().asset_file_def_index()).filename();
-      graph->Add(StringConst(own_name, fs::absolute(fs::path(export_dir) /
-                                                    tf::kSavedModelAssetsDirectory / file)
-                                           .string()));
+      const int index = object.asset().asset_file_def_index();
+      graph->Add(StringConst(own_name, AssetPath(export_dir, meta_graph, index)));
       tensor = own_name;
     } else if (tensor.empty() && (object.has_variable() || object.has_resource())) {
       const auto& keys = bindings.keys[static_cast<std::size_t>(i)];

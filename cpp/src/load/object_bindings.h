@@ -22,6 +22,8 @@ struct ObjectBindings {
   std::vector<std::string> tensors;
   // Attribute ("VARIABLE_VALUE", "table-keys") -> key in the checkpoint.
   std::vector<std::map<std::string, std::string>> keys;
+  // The key of a variable's value; null if the checkpoint has none.
+  const std::string* VariableKey(int object) const;
   // Node of a handle -> the object it was found for at a call of a function.
   std::unordered_map<std::string, int> objects;
 };

@@ -20,11 +20,6 @@ bool IsFunctionCall(const tf::NodeDef& node) {
   return node.op() == "StatefulPartitionedCall" || node.op() == "PartitionedCall";
 }
 
-bool IsVariable(const tf::NodeDef& node) {
-  return node.op() == "VarHandleOp" || node.op() == "VariableV2" ||
-         node.op() == "Variable";
-}
-
 // "name:k" in a graph, "name:output:k" in a function.
 std::size_t OutputIndex(const std::string& tensor) {
   const std::size_t colon = tensor.rfind(':');
@@ -111,7 +106,8 @@ class Reader {
       Add(node, 2);
     } else if (op != "Const" && op != "RestoreV2" && op != "Identity" && op != "NoOp" &&
                op != "Placeholder" && op != "PlaceholderWithDefault" &&
-               !IsVariable(node) && op.find("Table") == std::string::npos) {
+               op != "VarHandleOp" && !IsRefVariable(node) &&
+               op.find("Table") == std::string::npos) {
       plan_.complete = false;
     }
   }

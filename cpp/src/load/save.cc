@@ -156,12 +156,12 @@ std::map<CheckpointTensor, tf::Tensor> CurrentValues(const LoadedBundle& bundle,
   std::map<std::string, std::string> done;  // key -> node
   for (int i = 0; i < objects.nodes_size(); ++i) {
     const auto index = static_cast<std::size_t>(i);
-    const auto key = bindings.keys[index].find("VARIABLE_VALUE");
-    if (!objects.nodes(i).has_variable() || key == bindings.keys[index].end()) continue;
+    const std::string* key = bindings.VariableKey(i);
+    if (!objects.nodes(i).has_variable() || key == nullptr) continue;
     const std::string node(NodeOf(bindings.tensors[index]));
     if (!graph->IsFilled(node)) continue;
-    values.insert_or_assign({key->second, ""}, graph->ReadVariable(node));
-    done.emplace(key->second, node);
+    values.insert_or_assign({*key, ""}, graph->ReadVariable(node));
+    done.emplace(*key, node);
   }
   for (const auto& [node, tensors] : graph->plan().tensors) {
     if (done.count(tensors.front().key) != 0 || !graph->IsFilled(node)) continue;

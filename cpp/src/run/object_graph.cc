@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <tuple>
 #include <unordered_set>
 
@@ -10,7 +9,6 @@
 #include "core/tensor_access.h"
 #include "inspect/meta_graph.h"
 #include "savedmodel/error.h"
-#include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/core/framework/variable.pb.h"
 #include "tensorflow/core/protobuf/saved_object_graph.pb.h"
 
@@ -18,7 +16,6 @@ namespace savedmodel {
 
 namespace {
 
-namespace fs = std::filesystem;
 namespace tf = tensorflow;
 
 // What TensorFlow writes into user_object.identifier (trackable/data_structures.py).
@@ -308,9 +305,7 @@ Tensor ObjectGraph::Constant(int id) const {
 std::string ObjectGraph::AssetPath(int id) const {
   const auto bundle = handle_->Acquire();
   const int index = Objects(*bundle).nodes(id).asset().asset_file_def_index();
-  return fs::absolute(fs::path(handle_->export_dir()) / tf::kSavedModelAssetsDirectory /
-                      bundle->meta_graph_def.asset_file_def(index).filename())
-      .string();
+  return savedmodel::AssetPath(handle_->export_dir(), bundle->meta_graph_def, index);
 }
 
 namespace {
