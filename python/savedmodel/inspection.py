@@ -6,18 +6,22 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from savedmodel._native import SignatureDef
     from savedmodel.specs import Fingerprint
 
 __all__ = [
+    "ArgumentInfo",
     "CheckpointEntry",
     "CollectionInfo",
     "ConcreteFunctionInfo",
     "Inspection",
     "MetaGraphInfo",
+    "NodeInfo",
     "SaverInfo",
+    "SignatureDefInfo",
+    "TensorInfo",
     "VariableInfo",
     "inspect",
 ]
@@ -25,16 +29,75 @@ __all__ = [
 Shape = tuple[int | None, ...] | None
 
 
+class ArgumentInfo(NamedTuple):
+    """An argument that a concrete function was traced with, or a part of one.
+
+    `type`: the name of its class in TensorFlow's Python: "TensorSpec", "bool", "list". `name`: of a
+    TensorSpec. `text`: as Python writes it; a str without quotes. `elements`: of lists, tuples and
+    dicts, with the keys of a dict, else "".
+    """
+
+    type: str
+    name: str
+    text: str
+    elements: Sequence[tuple[str, ArgumentInfo]]
+
+
 class ConcreteFunctionInfo(NamedTuple):
     """One trace of a tf.function.
 
     `inputs` and `outputs` are its structured signature in TensorFlow's notation:
-    "((TensorSpec(shape=(None, 3), dtype=tf.float32, name='x'),), {})".
+    "((TensorSpec(shape=(None, 3), dtype=tf.float32, name='x'),), {})". `arguments` and
+    `keyword_arguments`: the inputs one by one.
     """
 
     name: str
     inputs: str
     outputs: str
+    arguments: Sequence[ArgumentInfo]
+    keyword_arguments: Mapping[str, ArgumentInfo]
+
+
+class TensorInfo(NamedTuple):
+    """A TensorInfo of a SignatureDef as it was saved.
+
+    `name`: of the tensor in the graph; empty for a composite one. `dtype`: TensorFlow's enumerator,
+    "DT_FLOAT".
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+
+
+class SignatureDefInfo(NamedTuple):
+    """A SignatureDef as it was saved: composite tensors are whole, and the init op is one."""
+
+    method_name: str
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+
+class NodeInfo(NamedTuple):
+    """A node of the graph, or of the function named.
+
+    `use`: "called" if signatures, functions of the object graph or the init op can run it;
+    "restore" if only the saver does, where it reads the variables files; "save" if only where it
+    writes them; "dead" if nothing does.
+
+    `constants`: the inputs whose strings are constants, number of the input -> string; of a vector
+    the first string, of a long one the first 1024 bytes. Identities and calls in between are
+    followed, as far as 100 nodes; of several callers one may be enough. What the loader feeds is
+    none: `fed`, number of the input -> "asset" (the path of an asset) or "variables" (that of the
+    variables files, or what savers make of it to write parts), if the input can be nothing else.
+    """
+
+    name: str
+    op: str
+    function: str
+    use: str
+    constants: Mapping[int, str]
+    fed: Mapping[int, str]
 
 
 class VariableInfo(NamedTuple):
@@ -75,25 +138,33 @@ class SaverInfo(NamedTuple):
 class MetaGraphInfo(NamedTuple):
     """One MetaGraph of a SavedModel.
 
-    `signatures`: name -> SignatureDef, whose inputs and outputs are TensorSpecs. `functions`: the
-    attributes that lead to a tf.function ("layers.0.call") -> its concrete functions. `tables`:
-    path -> the op that creates it. `assets`: the tensor that is fed the path of an asset while
-    loading -> file name under `assets/`. `ops`: op -> how many nodes of the graph and of all
-    function bodies have it. `num_nodes` are those of the graph itself. `init_op`: empty if there
-    is none.
+    `tags`: in the file's order. `signatures`: name -> SignatureDef, whose inputs and outputs are
+    TensorSpecs; `signature_defs`: the same as they were saved. `functions`: the attributes that
+    lead to a tf.function ("layers.0.call") -> its concrete functions, in the order in which
+    TensorFlow's Python loads them; `root_functions`: attribute of the root -> the path of the
+    function that it is. `tables`: path -> the op that creates it.
+    `assets`: the tensor that is fed the path of an asset while loading -> file name under
+    `assets/`. `ops`: op -> how many nodes of the graph and of all function bodies have it.
+    `called_ops`: those that the graph reaches by plain calls, as `saved_model_cli` lists them.
+    `nodes`: those that `list_nodes` asked for. `num_nodes` are those of the graph itself.
+    `init_op`: empty if there is none.
     """
 
-    tags: frozenset[str]
+    tags: Sequence[str]
     tensorflow_version: str
     tensorflow_git_version: str
     producer: int
     min_consumer: int
     signatures: Mapping[str, SignatureDef]
+    signature_defs: Mapping[str, SignatureDefInfo]
     functions: Mapping[str, Sequence[ConcreteFunctionInfo]]
+    root_functions: Mapping[str, str]
     variables: Sequence[VariableInfo]
     tables: Mapping[str, str]
     assets: Mapping[str, str]
     ops: Mapping[str, int]
+    called_ops: Sequence[str]
+    nodes: Sequence[NodeInfo]
     num_nodes: int
     num_functions: int
     num_objects: int
@@ -215,7 +286,7 @@ class Inspection(NamedTuple):
             yield f"  '{key}': {entry.dtype} {entry.shape}{slices}, {entry.bytes:,} bytes"
 
 
-def _braced(tags: frozenset[str]) -> str:
+def _braced(tags: Iterable[str]) -> str:
     return "{" + ", ".join(repr(tag) for tag in sorted(tags)) + "}"
 
 
@@ -224,7 +295,11 @@ def _fields(record: Fingerprint) -> Iterator[str]:
         yield f"{name} {value}"
 
 
-def inspect(path: str | os.PathLike[str], version: int | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    version: int | None = None,
+    list_nodes: Iterable[str] = (),
+) -> Inspection:
     """Tells what a SavedModel holds, without a session and without reading its variables.
 
     Much cheaper than loading: the large `libtensorflow_cc` is not needed.
@@ -232,6 +307,7 @@ def inspect(path: str | os.PathLike[str], version: int | None = None) -> Inspect
     Args:
         path: as `savedmodel.load` takes it.
         version: the number of a version to look at in place of the highest.
+        list_nodes: ops; the nodes that have them are listed in `MetaGraphInfo.nodes`.
 
     Raises:
         NotFoundError: no such directory or version.
@@ -240,8 +316,9 @@ def inspect(path: str | os.PathLike[str], version: int | None = None) -> Inspect
     """
     from savedmodel import _native, archive
 
+    ops = list(list_nodes)
     unpacked = archive.unpack(path)
     if unpacked is None:
-        return _native.inspect(path, version)
+        return _native.inspect(path, version, ops)
     with unpacked:
-        return _native.inspect(unpacked.folder, version)._replace(path=unpacked.path)
+        return _native.inspect(unpacked.folder, version, ops)._replace(path=unpacked.path)

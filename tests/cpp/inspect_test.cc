@@ -1,6 +1,9 @@
 #include "savedmodel/inspect.h"
 
 #include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "testing.h"
 
@@ -50,6 +53,50 @@ TEST(InspectTest, TheCheckpointHasTheVariables) {
   EXPECT_EQ(bytes, data->bytes);
 }
 
+TEST(InspectTest, SignaturesStandAsInTheFile) {
+  const MetaGraphInfo meta_graph = Inspect(DigitsPath()).meta_graphs.at(0);
+  EXPECT_EQ(meta_graph.signatures.count("__saved_model_init_op"), 0U);
+  const SignatureDefInfo& init = meta_graph.signature_defs.at("__saved_model_init_op");
+  EXPECT_EQ(init.outputs.at("__saved_model_init_op").dtype, "DT_INVALID");
+  EXPECT_TRUE(init.outputs.at("__saved_model_init_op").shape.unknown_rank());
+  const SignatureDefInfo& serving = meta_graph.signature_defs.at("serving_default");
+  EXPECT_EQ(serving.method_name, "tensorflow/serving/predict");
+  const TensorInfo& image = serving.inputs.at("image");
+  EXPECT_EQ(image.name, "serving_default_image:0");
+  EXPECT_EQ(image.dtype, "DT_FLOAT");
+  EXPECT_EQ(image.shape.ToString(), "(None, 8, 8, 1)");
+}
+
+TEST(InspectTest, CalledOpsAreSomeOfAllOps) {
+  const MetaGraphInfo meta_graph = Inspect(DigitsPath()).meta_graphs.at(0);
+  ASSERT_FALSE(meta_graph.called_ops.empty());
+  EXPECT_TRUE(std::is_sorted(meta_graph.called_ops.begin(), meta_graph.called_ops.end()));
+  for (const std::string& op : meta_graph.called_ops)
+    EXPECT_EQ(meta_graph.ops.count(op), 1U) << op;
+}
+
+TEST(InspectTest, NodesAreListedByOpWithTheirUse) {
+  EXPECT_TRUE(Inspect(DigitsPath()).meta_graphs.at(0).nodes.empty());
+  InspectOptions options;
+  options.list_nodes = {"Conv2D", "RestoreV2", "Placeholder", "NoSuchOp"};
+  const Inspection inspection = Inspect(DigitsPath(), options);
+  std::map<std::string, NodeInfo> by_op;
+  for (const NodeInfo& node : inspection.meta_graphs.at(0).nodes) by_op[node.op] = node;
+  ASSERT_EQ(by_op.size(), 3U);
+  // Of the placeholders the last: the path of the variables files.
+  EXPECT_EQ(by_op["Placeholder"].name, "saver_filename");
+  EXPECT_EQ(by_op["Placeholder"].function, "");
+  EXPECT_EQ(by_op["Placeholder"].use, NodeInfo::Use::kRestore);
+  EXPECT_NE(by_op["RestoreV2"].function, "");
+  EXPECT_EQ(by_op["RestoreV2"].use, NodeInfo::Use::kRestore);
+  EXPECT_EQ(by_op["RestoreV2"].fed,
+            (std::map<int, NodeInfo::Fed>{{0, NodeInfo::Fed::kVariables}}));
+  // The names of the tensors.
+  EXPECT_EQ(by_op["RestoreV2"].constants.count(0), 0U);
+  EXPECT_EQ(by_op["RestoreV2"].constants.count(1), 1U);
+  EXPECT_EQ(by_op["Conv2D"].use, NodeInfo::Use::kCalled);
+}
+
 TEST(InspectTest, TakesFileUrls) {
   EXPECT_EQ(Inspect("file://" + DigitsPath()).path, DigitsPath());
   EXPECT_TRUE(ContainsSavedModel("file://" + DigitsPath()));
@@ -60,8 +107,8 @@ TEST(InspectTest, TakesFileUrls) {
 
 TEST(InspectTest, AMissingModelIsAnError) {
   EXPECT_TRUE(Throws(ErrorCode::kNotFound, {"/nowhere"}, [] { Inspect("/nowhere"); }));
-  EXPECT_TRUE(
-      Throws(ErrorCode::kNotFound, {"no version 3"}, [] { Inspect(DigitsPath(), 3); }));
+  EXPECT_TRUE(Throws(ErrorCode::kNotFound, {"no version 3"},
+                     [] { Inspect(DigitsPath(), {3, {}}); }));
 }
 
 class GeneratedInspectTest : public testing::GeneratedModelTest {};
@@ -73,6 +120,24 @@ TEST_F(GeneratedInspectTest, FunctionsAreInTensorFlowsNotation) {
     paths.push_back(variable.path);
   EXPECT_EQ(paths, (std::vector<std::string>{"layers.0.weight", "layers.1.weight",
                                              "optimizer_slot"}));
+}
+
+TEST_F(GeneratedInspectTest, ConcreteFunctionsHaveArguments) {
+  const Inspection inspection = Inspect(Path("object_graph"));
+  const auto& functions = inspection.meta_graphs.at(0).functions;
+  const auto apply =
+      std::find_if(functions.begin(), functions.end(),
+                   [](const FunctionInfo& each) { return each.path == "apply"; });
+  ASSERT_NE(apply, functions.end());
+  EXPECT_EQ(apply->root_names, std::vector<std::string>{"apply"});
+  ASSERT_EQ(apply->concrete_functions.size(), 2U);
+  const Value& arguments = apply->concrete_functions.front().arguments;
+  ASSERT_EQ(arguments.elements().size(), 2U);
+  const Value::Elements& positional = arguments.elements()[0].elements();
+  ASSERT_EQ(positional.size(), 2U);
+  EXPECT_EQ(positional[0].tensor_spec().name, "x");
+  EXPECT_FALSE(positional[1].bool_value());
+  EXPECT_TRUE(arguments.elements()[1].items().empty());
 }
 
 TEST_F(GeneratedInspectTest, ShardsAndSlicesAreListed) {

@@ -299,6 +299,25 @@ def wrong_constant_size(path: Path) -> None:
 
 
 @broken
+def constant_without_value(path: Path) -> None:
+    """A constant of nothing."""
+    save_graph(path)
+    edit(path, lambda proto: node(proto, "weight").attr.pop("value"))
+
+
+@broken
+def case_without_branches(path: Path) -> None:
+    """A choice between no functions."""
+    save_graph(path)
+    edit(
+        path,
+        lambda proto: proto.meta_graphs[0].graph_def.node.add(
+            name="case", op="StatelessCase", input=["weight"]
+        ),
+    )
+
+
+@broken
 def huge_constant(path: Path) -> None:
     """A Const whose shape says far more elements than any memory holds."""
     save_graph(path)

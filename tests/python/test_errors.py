@@ -135,6 +135,14 @@ def test_a_path_of_another_type(path: Any) -> None:
 
 # Of each broken model: what loading, or else the first call, raises and says.
 BROKEN: dict[str, tuple[type[Exception], str]] = {
+    "case_without_branches": (
+        savedmodel.InvalidArgumentError,
+        "node 'case': a Case without branches",
+    ),
+    "constant_without_value": (
+        savedmodel.InvalidArgumentError,
+        "node 'weight': a constant without a value",
+    ),
     "asset_outside": (savedmodel.InvalidArgumentError, "leaves the assets folder"),
     "default_of_another_dtype": (savedmodel.DataLossError, "its default value is int32"),
     "recursive_function": (savedmodel.InvalidArgumentError, "calls itself"),

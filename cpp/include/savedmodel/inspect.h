@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "savedmodel/export.h"
 #include "savedmodel/saved_model.h"
 #include "savedmodel/shape.h"
+#include "savedmodel/value.h"
 
 namespace savedmodel {
 
@@ -27,12 +29,59 @@ struct ConcreteFunctionInfo {
   // dtype=tf.float32, name='x'),), {})".
   std::string inputs;
   std::string outputs;
+  // The same inputs: a tuple of the positional arguments (a tuple) and the keyword
+  // arguments (a dict), with specs for tensors. None where none were saved.
+  Value arguments;
 };
 
 // A tf.function of the object graph.
 struct FunctionInfo {
   std::string path;  // the attributes that lead to it: "layers.0.call"
+  // In the order in which TensorFlow's Python loads them.
   std::vector<ConcreteFunctionInfo> concrete_functions;
+  std::vector<std::string> root_names;  // the attributes of the root that it is, sorted
+};
+
+// A TensorInfo of a SignatureDef as it was saved.
+struct TensorInfo {
+  std::string name;   // of the tensor in the graph; empty for a composite one
+  std::string dtype;  // TensorFlow's enumerator: "DT_FLOAT"
+  PartialShape shape;
+};
+
+// A SignatureDef as it was saved: composite tensors are whole, and the init op, which the
+// loader keeps as a signature, is one.
+struct SignatureDefInfo {
+  std::string method_name;
+  std::map<std::string, TensorInfo> inputs;
+  std::map<std::string, TensorInfo> outputs;
+};
+
+// A node of the graph or of a function.
+struct NodeInfo {
+  std::string name;
+  std::string op;
+  std::string function;  // the function it is in; empty for the graph itself
+  // What can run it. A function that only a dead one calls is dead.
+  enum class Use : int {
+    kCalled,   // signatures, functions of the object graph, the init op
+    kRestore,  // nothing but the saver, where it reads the variables files
+    kSave,     // nothing but the saver, where it writes them
+    kDead,     // nothing
+  };
+  Use use = Use::kDead;
+  // Its inputs whose strings are constants, by number: of a vector the first string, of a
+  // long one the first 1024 bytes. Identities and calls between the two are followed, as
+  // far as 100 nodes; of several callers one may be enough. What the loader feeds is
+  // none.
+  std::map<int, std::string> constants;
+  // What the loader feeds, where it runs this node.
+  enum class Fed : int {
+    kAsset,      // the path of an asset
+    kVariables,  // that of the variables files, or what savers make of it to write parts
+  };
+  // Its inputs that are this and can be nothing else, by number.
+  std::map<int, Fed> fed;
 };
 
 struct VariableInfo {
@@ -72,18 +121,27 @@ struct SaverInfo {
 };
 
 struct MetaGraphInfo {
-  std::vector<std::string> tags;  // sorted
+  std::vector<std::string> tags;  // in the order of the file
   std::string tensorflow_version;
   std::string tensorflow_git_version;
   std::int32_t producer = 0;      // GraphDef.versions.producer
   std::int32_t min_consumer = 0;  // GraphDef.versions.min_consumer
   std::map<std::string, SignatureDef> signatures;
+  std::map<std::string, SignatureDefInfo> signature_defs;
   std::vector<FunctionInfo> functions;  // sorted by path, as the next three
   std::vector<VariableInfo> variables;
   std::vector<TableInfo> tables;
   std::vector<AssetInfo> assets;
   // Op -> how many nodes of the graph and of all function bodies have it.
   std::map<std::string, std::uint64_t> ops;
+  // Those of the graph and of the functions that it calls by a node of their own name or
+  // by a PartitionedCall, as TensorFlow's ops_used_by_graph_def finds them; sorted.
+  // Bodies of control flow, and functions that only the object graph has, are not among
+  // them.
+  std::vector<std::string> called_ops;
+  // Those that InspectOptions::list_nodes asks for: of the graph, then of the functions,
+  // in the file's order.
+  std::vector<NodeInfo> nodes;
   std::uint64_t num_nodes = 0;      // of the graph itself
   std::uint64_t num_functions = 0;  // in the function library
   std::uint64_t num_objects = 0;    // in the object graph; 0 of a TF1 graph
@@ -119,12 +177,18 @@ struct Inspection {
   bool has_warmup_requests = false;       // assets.extra/tf_serving_warmup_requests
 };
 
-// Reads a SavedModel, or of a directory of numbered versions the newest one (or
-// `version`), without a session and without libtensorflow_cc; of the variables, only the
-// index is read. Throws what ResolveExportDir throws, DataLoss for files that cannot be
-// read, InvalidArgument for signatures that are none. Any thread.
+struct InspectOptions {
+  // A number under a directory of versions. Absent: the highest.
+  std::optional<std::int64_t> version;
+  // Lists the nodes with these ops in MetaGraphInfo::nodes.
+  std::set<std::string> list_nodes;
+};
+
+// Reads a SavedModel without a session and without libtensorflow_cc; of the variables,
+// only the index is read. Throws what ResolveExportDir throws, DataLoss for files that
+// cannot be read, InvalidArgument for signatures that are none. Any thread.
 SAVEDMODEL_EXPORT Inspection Inspect(const std::string& path,
-                                     std::optional<std::int64_t> version = std::nullopt);
+                                     const InspectOptions& options = {});
 
 }  // namespace savedmodel
 

@@ -39,6 +39,12 @@ bool IsRefVariable(const tf::NodeDef& node) {
   return node.op() == "VariableV2" || node.op() == "Variable";
 }
 
+std::string ResourceId(const tf::NodeDef& node) {
+  const std::string& shared_name = StringAttr(node, "shared_name");
+  if (shared_name.empty() && node.op() != "VarHandleOp") return node.name();
+  return node.op() + "\n" + StringAttr(node, "container") + "\n" + shared_name;
+}
+
 GraphIndex::GraphIndex(const tf::GraphDef& graph) {
   nodes_.reserve(static_cast<std::size_t>(graph.node_size()));
   for (const tf::NodeDef& node : graph.node()) nodes_.emplace(node.name(), &node);

@@ -27,6 +27,9 @@ const std::string& StringAttr(const tensorflow::NodeDef& node, const char* name)
 // True for TF1's reference variables, as a SavedModel keeps them.
 bool IsRefVariable(const tensorflow::NodeDef& node);
 
+// Nodes with the same container and shared name stand for the same variable or table.
+std::string ResourceId(const tensorflow::NodeDef& node);
+
 // The nodes and functions of a graph by name. Thread-safe; pointers stay valid while the
 // index and the graph live.
 class GraphIndex {

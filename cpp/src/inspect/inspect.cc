@@ -8,9 +8,11 @@
 
 #include "core/runtime.h"
 #include "core/status.h"
+#include "inspect/graph_index.h"
 #include "inspect/meta_graph.h"
 #include "inspect/saved_model_dir.h"
 #include "inspect/structured_value.h"
+#include "inspect/usage.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/core/framework/variable.pb.h"
@@ -93,22 +95,29 @@ class ObjectPaths {
 
 class MetaGraphReader {
  public:
-  MetaGraphReader(const tf::MetaGraphDef& proto, const std::string& export_dir)
-      : proto_(proto), export_dir_(export_dir), context_("model '" + export_dir + "'") {}
+  MetaGraphReader(const tf::MetaGraphDef& proto, const std::string& export_dir,
+                  const InspectOptions& options)
+      : proto_(proto),
+        export_dir_(export_dir),
+        context_("model '" + export_dir + "'"),
+        options_(options),
+        index_(proto.graph_def()) {}
 
   MetaGraphInfo Read() {
     const auto& meta_info = proto_.meta_info_def();
     info_.tags.assign(meta_info.tags().begin(), meta_info.tags().end());
-    std::sort(info_.tags.begin(), info_.tags.end());
     info_.tensorflow_version = meta_info.tensorflow_version();
     info_.tensorflow_git_version = meta_info.tensorflow_git_version();
     info_.producer = proto_.graph_def().versions().producer();
     info_.min_consumer = proto_.graph_def().versions().min_consumer();
     info_.signatures = ReadSignatures(export_dir_, proto_);
+    ReadSignatureDefs();
     for (const Asset& asset : ReadAssets(export_dir_, proto_))
       info_.assets.push_back({asset.name, asset.tensor});
     ThrowIfError(tf::internal::GetInitOp(export_dir_, proto_, &info_.init_op), context_);
     CountOps();
+    FindCalledOps();
+    if (!options_.list_nodes.empty()) ListNodes();
     ReadCollections();
     if (proto_.has_saver_def()) {
       const tf::SaverDef& saver = proto_.saver_def();
@@ -128,16 +137,72 @@ class MetaGraphReader {
   }
 
  private:
+  void ReadSignatureDefs() {
+    for (const auto& [key, proto] : proto_.signature_def()) {
+      SignatureDefInfo& info = info_.signature_defs[key];
+      const std::string context = context_ + ", signature '" + key + "'";
+      info.method_name = proto.method_name();
+      for (const auto& [input, tensor] : proto.inputs())
+        info.inputs[input] = ToTensorInfo(tensor, context + ", input '" + input + "'");
+      for (const auto& [output, tensor] : proto.outputs())
+        info.outputs[output] =
+            ToTensorInfo(tensor, context + ", output '" + output + "'");
+    }
+  }
+
+  static TensorInfo ToTensorInfo(const tf::TensorInfo& proto,
+                                 const std::string& context) {
+    const std::string dtype = tf::DataType_Name(proto.dtype());
+    return {proto.name(), dtype.empty() ? std::to_string(proto.dtype()) : dtype,
+            ToPartialShape(proto.tensor_shape(), context)};
+  }
+
+  void FindCalledOps() {
+    std::set<std::string_view> ops;
+    std::unordered_set<const tf::FunctionDef*> seen;
+    std::vector<const tf::FunctionDef*> queue;
+    const auto call = [&](std::string_view name) {
+      const tf::FunctionDef* function = index_.FindFunction(name);
+      if (function != nullptr && seen.insert(function).second) queue.push_back(function);
+      return function != nullptr;
+    };
+    const auto visit = [&](const tf::NodeDef& node) {
+      if (!call(node.op())) ops.insert(node.op());
+      if (node.op() != "PartitionedCall" && node.op() != "StatefulPartitionedCall")
+        return;
+      const auto f = node.attr().find("f");
+      // TensorFlow counts the name of a function that there is not as an op.
+      const std::string_view name =
+          f == node.attr().end() ? "" : std::string_view(f->second.func().name());
+      if (!call(name)) ops.insert(name);
+    };
+    for (const tf::NodeDef& node : proto_.graph_def().node()) visit(node);
+    while (!queue.empty()) {
+      const tf::FunctionDef* function = queue.back();
+      queue.pop_back();
+      for (const tf::NodeDef& node : function->node_def()) visit(node);
+    }
+    info_.called_ops.assign(ops.begin(), ops.end());
+  }
+
+  void ListNodes() {
+    Usage usage(proto_, index_, info_.signatures, info_.init_op, context_);
+    ForEachNode(proto_.graph_def(),
+                [&](const tf::NodeDef& node, const tf::FunctionDef* function) {
+                  if (options_.list_nodes.count(node.op()) == 0) return;
+                  info_.nodes.push_back(usage.Info(node, function));
+                });
+  }
+
   void CountOps() {
     std::unordered_map<std::string_view, std::uint64_t> counts;
-    for (const tf::NodeDef& node : proto_.graph_def().node()) ++counts[node.op()];
-    const auto& library = proto_.graph_def().library().function();
-    for (const tf::FunctionDef& function : library) {
-      for (const tf::NodeDef& node : function.node_def()) ++counts[node.op()];
-    }
+    ForEachNode(proto_.graph_def(),
+                [&counts](const tf::NodeDef& node, const tf::FunctionDef*) {
+                  ++counts[node.op()];
+                });
     for (const auto& [op, count] : counts) info_.ops.emplace(op, count);
     info_.num_nodes = ToSize(proto_.graph_def().node_size());
-    info_.num_functions = ToSize(library.size());
+    info_.num_functions = ToSize(proto_.graph_def().library().function_size());
   }
 
   void ReadCollections() {
@@ -182,13 +247,25 @@ class MetaGraphReader {
       if (!object.has_function()) continue;
       for (const auto& child : object.children()) traces.insert(child.node_id());
     }
+    std::map<int, std::vector<std::string>> root_names;
+    if (graph.nodes_size() > 0) {
+      for (const auto& child : graph.nodes(0).children())
+        root_names[child.node_id()].push_back(child.local_name());
+    }
     for (int id = 0; id < graph.nodes_size(); ++id) {
       const tf::SavedObject& object = graph.nodes(id);
+      std::vector<std::string>& names = root_names[id];
+      std::sort(names.begin(), names.end());
       switch (object.kind_case()) {
         case tf::SavedObject::kFunction: {
           FunctionInfo& function = info_.functions.emplace_back();
           function.path = Counted(paths[id]);
-          for (const std::string& name : object.function().concrete_functions())
+          function.root_names = std::move(names);
+          std::vector<std::string> names_of_traces(
+              object.function().concrete_functions().begin(),
+              object.function().concrete_functions().end());
+          if (names_of_traces.size() > 1) SortAsLoaded(&names_of_traces);
+          for (const std::string& name : names_of_traces)
             function.concrete_functions.push_back(ConcreteFunction(name));
           break;
         }
@@ -196,6 +273,7 @@ class MetaGraphReader {
           if (traces.count(id) != 0) break;
           FunctionInfo& function = info_.functions.emplace_back();
           function.path = Counted(paths[id]);
+          function.root_names = std::move(names);
           function.concrete_functions.push_back(
               ConcreteFunction(object.bare_concrete_function().concrete_function_name()));
           break;
@@ -218,6 +296,60 @@ class MetaGraphReader {
     }
   }
 
+  // Sorts functions as TensorFlow's Python loads them: each after what it calls and what
+  // its gradients are; else the last one of the library first
+  // (tensorflow/python/saved_model/function_deserialization.py, _sort_function_defs).
+  void SortAsLoaded(std::vector<std::string>* names) {
+    if (load_order_.empty()) FindLoadOrder();
+    const auto position = [this](const std::string& name) {
+      const auto found = load_order_.find(name);
+      return found == load_order_.end() ? load_order_.size() : found->second;
+    };
+    std::stable_sort(names->begin(), names->end(),
+                     [&position](const std::string& a, const std::string& b) {
+                       return position(a) < position(b);
+                     });
+  }
+
+  void FindLoadOrder() {
+    const tf::FunctionDefLibrary& library = proto_.graph_def().library();
+    std::unordered_map<std::string_view, const std::string*> gradients;
+    for (const tf::RegisteredGradient& gradient : library.registered_gradients())
+      gradients.emplace(gradient.registered_op_type(), &gradient.gradient_func());
+    std::unordered_map<std::string_view, std::vector<std::string_view>> callers;
+    std::unordered_map<std::string_view, std::size_t> missing;  // callees not loaded yet
+    std::vector<std::string_view> ready;
+    for (const tf::FunctionDef& function : library.function()) {
+      std::unordered_set<std::string_view> callees;
+      for (const tf::NodeDef& node : function.node_def()) {
+        const auto gradient = gradients.find(StringAttr(node, "_gradient_op_type"));
+        if (index_.FindFunction(node.op()) == nullptr && gradient != gradients.end() &&
+            node.op() != "PartitionedCall" && node.op() != "StatefulPartitionedCall") {
+          callees.insert(*gradient->second);
+        } else {
+          ForEachCallee(node, [&](const std::string& name) {
+            if (index_.FindFunction(name) != nullptr) callees.insert(name);
+          });
+        }
+      }
+      const std::string& name = function.signature().name();
+      for (const std::string_view callee : callees) callers[callee].push_back(name);
+      missing[name] = callees.size();
+      if (callees.empty()) ready.push_back(name);
+    }
+    while (!ready.empty()) {
+      const std::string_view name = ready.back();
+      ready.pop_back();
+      load_order_.emplace(name, load_order_.size());
+      for (const std::string_view caller : callers[name]) {
+        if (--missing[caller] == 0) ready.push_back(caller);
+      }
+    }
+    // What is left calls itself.
+    for (const tf::FunctionDef& function : library.function())
+      load_order_.emplace(function.signature().name(), load_order_.size());
+  }
+
   ConcreteFunctionInfo ConcreteFunction(const std::string& name) {
     const auto& functions = proto_.object_graph_def().concrete_functions();
     const auto found = functions.find(name);
@@ -228,13 +360,19 @@ class MetaGraphReader {
                                             name + "'");
     }
     const std::string what = context_ + ", function '" + name + "'";
-    const auto text = [&](const tf::StructuredValue& value) {
-      // Of functions that nobody is to call.
-      if (value.kind_case() == tf::StructuredValue::KIND_NOT_SET) return std::string();
-      return Counted(FromStructuredValue(value, what).ToString());
-    };
-    return {name, text(found->second.canonicalized_input_signature()),
-            text(found->second.output_signature())};
+    ConcreteFunctionInfo info;
+    info.name = name;
+    // Functions that nobody is to call have no signatures.
+    const tf::StructuredValue& inputs = found->second.canonicalized_input_signature();
+    if (inputs.kind_case() != tf::StructuredValue::KIND_NOT_SET) {
+      info.arguments = FromStructuredValue(inputs, what);
+      info.inputs = Counted(info.arguments.ToString());
+    }
+    const tf::StructuredValue& outputs = found->second.output_signature();
+    if (outputs.kind_case() != tf::StructuredValue::KIND_NOT_SET) {
+      info.outputs = Counted(FromStructuredValue(outputs, what).ToString());
+    }
+    return info;
   }
 
   // A small file can say much: objects in a chain have paths that sum up to its square,
@@ -257,7 +395,7 @@ class MetaGraphReader {
       const auto& nodes = proto_.object_graph_def().nodes();
       const tf::SavedFunction& function = nodes[child.node_id()].function();
       if (function.concrete_functions_size() != 1) return "";
-      const tf::FunctionDef* body = FindFunction(function.concrete_functions(0));
+      const tf::FunctionDef* body = index_.FindFunction(function.concrete_functions(0));
       if (body == nullptr) return "";
       for (const tf::NodeDef& node : body->node_def()) {
         if (node.op() != "Const" && node.op() != "NoOp" && node.op() != "Identity")
@@ -265,15 +403,6 @@ class MetaGraphReader {
       }
     }
     return "";
-  }
-
-  const tf::FunctionDef* FindFunction(const std::string& name) {
-    if (library_.empty()) {
-      for (const tf::FunctionDef& function : proto_.graph_def().library().function())
-        library_.emplace(function.signature().name(), &function);
-    }
-    const auto found = library_.find(name);
-    return found == library_.end() ? nullptr : found->second;
   }
 
   // TF1: what there is of objects are nodes.
@@ -316,7 +445,9 @@ class MetaGraphReader {
   const std::string context_;
   MetaGraphInfo info_;
   std::size_t text_size_ = 0;
-  std::unordered_map<std::string_view, const tf::FunctionDef*> library_;  // by name
+  const InspectOptions& options_;
+  const GraphIndex index_;
+  std::unordered_map<std::string_view, std::size_t> load_order_;  // by function
 };
 
 std::string SliceText(const tf::TensorSliceProto& slice) {
@@ -404,10 +535,10 @@ bool Holds(const std::vector<FileInfo>& files, const std::string& name) {
 
 }  // namespace
 
-Inspection Inspect(const std::string& path, std::optional<std::int64_t> version) {
+Inspection Inspect(const std::string& path, const InspectOptions& options) {
   PrepareLogging();
   Inspection inspection;
-  inspection.path = ResolveExportDir(path, version);
+  inspection.path = ResolveExportDir(path, options.version);
   if (inspection.path != LocalPath(path)) {
     for (const auto& [number, folder] : ListVersions(LocalPath(path)))
       inspection.versions.push_back(number);
@@ -426,7 +557,8 @@ Inspection Inspect(const std::string& path, std::optional<std::int64_t> version)
   auto* saved_model = tf::protobuf::Arena::Create<tf::SavedModel>(&arena);
   ReadSavedModelProto(inspection.path, saved_model);
   for (const tf::MetaGraphDef& meta_graph : saved_model->meta_graphs()) {
-    inspection.meta_graphs.push_back(MetaGraphReader(meta_graph, inspection.path).Read());
+    inspection.meta_graphs.push_back(
+        MetaGraphReader(meta_graph, inspection.path, options).Read());
   }
   ReadCheckpoint(&inspection);
   return inspection;

@@ -62,15 +62,26 @@ int ChooseMetaGraph(const std::vector<TagSet>& there, const std::string& export_
 }
 
 // TensorFlow's own validation builds the shape of each constant without a check of its
-// size, which aborts the process for one that overflows.
+// size, which aborts the process for one that overflows. Its optimizers abort for one
+// that has no value.
 void CheckShape(const tf::TensorProto& tensor, const std::string& where) {
   tf::TensorShape shape;
   ThrowIfError(tf::TensorShape::BuildTensorShape(tensor.tensor_shape(), &shape), where);
 }
 
 template <typename Nodes>
-void CheckConstants(const Nodes& nodes, const std::string& context) {
+void CheckNodes(const Nodes& nodes, const std::string& context) {
   for (const tf::NodeDef& node : nodes) {
+    const auto branches = node.attr().find("branches");
+    if ((node.op() == "Case" || node.op() == "StatelessCase") &&
+        (branches == node.attr().end() || branches->second.list().func_size() == 0)) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + ", node '" + node.name() + "': a Case without branches");
+    }
+    if (node.op() == "Const" && node.attr().count("value") == 0) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + ", node '" + node.name() + "': a constant without a value");
+    }
     for (const auto& [name, value] : node.attr()) {
       if (!value.has_tensor() && value.list().tensor_size() == 0) continue;
       const std::string where =
@@ -132,11 +143,11 @@ void CheckCalls(const tf::FunctionDefLibrary& library, const std::string& contex
   }
 }
 
-void CheckConstants(const tf::MetaGraphDef& meta_graph, const std::string& context) {
-  CheckConstants(meta_graph.graph_def().node(), context);
+void CheckNodes(const tf::MetaGraphDef& meta_graph, const std::string& context) {
+  CheckNodes(meta_graph.graph_def().node(), context);
   for (const tf::FunctionDef& function : meta_graph.graph_def().library().function()) {
-    CheckConstants(function.node_def(),
-                   context + ", function '" + function.signature().name() + "'");
+    CheckNodes(function.node_def(),
+               context + ", function '" + function.signature().name() + "'");
   }
 }
 
@@ -259,7 +270,7 @@ tf::MetaGraphDef ReadMetaGraph(const std::string& export_dir,
   }
   tf::MetaGraphDef chosen;
   chosen.Swap(saved_model.mutable_meta_graphs(ChooseMetaGraph(there, export_dir, tags)));
-  CheckConstants(chosen, context);
+  CheckNodes(chosen, context);
   CheckCalls(chosen.graph_def().library(), context);
   return chosen;
 }

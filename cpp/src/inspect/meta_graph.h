@@ -48,6 +48,16 @@ std::vector<std::string> ReadExtraAssets(const std::string& export_dir);
 PartialShape ToPartialShape(const tensorflow::TensorShapeProto& proto,
                             const std::string& context);
 
+// Calls visit(node, function) for each node of the graph, where function is null, and of
+// its functions.
+template <typename Visit>
+void ForEachNode(const tensorflow::GraphDef& graph, const Visit& visit) {
+  for (const tensorflow::NodeDef& node : graph.node()) visit(node, nullptr);
+  for (const tensorflow::FunctionDef& function : graph.library().function()) {
+    for (const tensorflow::NodeDef& node : function.node_def()) visit(node, &function);
+  }
+}
+
 // Calls visit(name) for what may be a function that the node calls: its op, and the
 // functions that its attributes name.
 template <typename Visit>

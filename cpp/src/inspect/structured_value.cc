@@ -147,6 +147,10 @@ class Reader {
     spec.text =
         spec.class_name +
         (state.kind() == Value::Kind::kTuple ? state_text : "(" + state_text + ")");
+    if (proto.type_spec_class() == tf::TypeSpecProto::VARIABLE_SPEC &&
+        state.kind() == Value::Kind::kTuple) {
+      spec.text = VariableSpecText(spec, proto, state);
+    }
     if (ReadKnownTypeSpec(proto, &spec)) return spec;
     if (proto.num_flat_components() < 0 || proto.num_flat_components() > kMaxComponents) {
       Fail("a " + spec.class_name + " of " + std::to_string(proto.num_flat_components()) +
@@ -154,6 +158,24 @@ class Reader {
     }
     spec.components.resize(static_cast<std::size_t>(proto.num_flat_components()));
     return spec;
+  }
+
+  // The one class that does not write itself as its state.
+  std::string VariableSpecText(const TypeSpec& spec, const tf::TypeSpecProto& proto,
+                               const Value& state) const {
+    const auto& fields = proto.type_state().tuple_value().values();
+    if (fields.empty() || !fields[0].has_tensor_shape_value() ||
+        state.elements().size() < 2) {
+      return spec.text;
+    }
+    constexpr const char* kNames[] = {"shape", "dtype", "trainable", "alias_id"};
+    std::string text;
+    for (std::size_t i = 0; i < state.elements().size() && i < 4; ++i) {
+      text += (i == 0 ? "" : ", ") + std::string(kNames[i]) + "=" +
+              (i == 0 ? ReadShape(fields[0].tensor_shape_value()).ToString()
+                      : state.elements()[i].ToString());
+    }
+    return spec.class_name + "(" + text + ")";
   }
 
   // Fills in the rest of a spec whose class we know. The states and the components are
