@@ -3,7 +3,6 @@
 #include <chrono>
 #include <filesystem>
 #include <limits>
-#include <set>
 
 #include "core/nearest.h"
 #include "core/proto_message.h"
@@ -94,21 +93,6 @@ std::uint64_t FileBytes(const fs::path& folder, const std::string& prefix) {
   return bytes;
 }
 
-// True if there are variables to be restored. Throws NotFound if their files are missing:
-// TensorFlow's loader takes that for a model without variables, and each call would fail.
-bool CheckVariablesFile(const std::string& export_dir,
-                        const tf::MetaGraphDef& meta_graph) {
-  const std::string index = VariablesPrefix(export_dir) + ".index";
-  std::error_code ignored;
-  if (fs::exists(index, ignored)) return true;
-  if (meta_graph.saver_def().restore_op_name().empty() ||
-      !HasVariables(meta_graph.graph_def())) {
-    return false;
-  }
-  throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" +
-                                        index + "' does not exist");
-}
-
 // Leaves only the signatures that were asked for.
 void ChooseSignatures(const std::string& context, const std::vector<std::string>& chosen,
                       std::map<std::string, SignatureDef>* signatures) {
@@ -123,49 +107,6 @@ void ChooseSignatures(const std::string& context, const std::vector<std::string>
     kept.insert(*found);
   }
   signatures->swap(kept);
-}
-
-// Throws InvalidArgument for a signature whose tensors are not in the graph.
-void CheckTensors(const std::string& context,
-                  const std::map<std::string, SignatureDef>& signatures,
-                  const GraphIndex& graph) {
-  const auto check = [&](const std::string& name, const char* kind,
-                         const std::map<std::string, TensorSpec>& specs) {
-    for (const auto& [key, spec] : specs) {
-      if (graph.FindNode(NodeOf(spec.name)) != nullptr) continue;
-      throw Error(ErrorCode::kInvalidArgument, context + ", signature '" + name + "', " +
-                                                   kind + " '" + key + "': no tensor '" +
-                                                   spec.name + "' in the graph");
-    }
-  };
-  for (const auto& [name, signature] : signatures) {
-    check(name, "input", signature.inputs);
-    check(name, "output", signature.outputs);
-  }
-}
-
-// The variables and tables that the functions of the object graph take along.
-std::vector<std::string> BoundResources(const ModelGraph& graph,
-                                        const tf::SavedObjectGraph& objects) {
-  std::set<int> ids;
-  for (const auto& [name, function] : objects.concrete_functions())
-    ids.insert(function.bound_inputs().begin(), function.bound_inputs().end());
-  std::vector<std::string> tensors;
-  for (const int id : ids) {
-    const std::string& tensor = graph.bindings().tensors[static_cast<std::size_t>(id)];
-    const tf::SavedObject& object = objects.nodes(id);
-    if ((object.has_variable() || object.has_resource()) && !tensor.empty())
-      tensors.push_back(tensor);
-  }
-  return tensors;
-}
-
-std::vector<std::string> TensorsOf(const SignatureDef& signature) {
-  std::vector<std::string> tensors;
-  for (const auto* specs : {&signature.inputs, &signature.outputs}) {
-    for (const auto& [name, spec] : *specs) tensors.push_back(spec.name);
-  }
-  return tensors;
 }
 
 // A call would fail; the model is refused instead.
@@ -228,6 +169,45 @@ void Initialize(const tf::RunOptions& run_options, const std::string& export_dir
 }
 
 }  // namespace
+
+bool CheckVariablesFile(const std::string& export_dir,
+                        const tf::MetaGraphDef& meta_graph) {
+  const std::string index = VariablesPrefix(export_dir) + ".index";
+  std::error_code ignored;
+  if (fs::exists(index, ignored)) return true;
+  if (meta_graph.saver_def().restore_op_name().empty() ||
+      !HasVariables(meta_graph.graph_def())) {
+    return false;
+  }
+  throw Error(ErrorCode::kNotFound, "model '" + export_dir + "' has variables, but '" +
+                                        index + "' does not exist");
+}
+
+void CheckTensors(const std::string& context,
+                  const std::map<std::string, SignatureDef>& signatures,
+                  const GraphIndex& graph) {
+  const auto check = [&](const std::string& name, const char* kind,
+                         const std::map<std::string, TensorSpec>& specs) {
+    for (const auto& [key, spec] : specs) {
+      if (graph.FindNode(NodeOf(spec.name)) != nullptr) continue;
+      throw Error(ErrorCode::kInvalidArgument, context + ", signature '" + name + "', " +
+                                                   kind + " '" + key + "': no tensor '" +
+                                                   spec.name + "' in the graph");
+    }
+  };
+  for (const auto& [name, signature] : signatures) {
+    check(name, "input", signature.inputs);
+    check(name, "output", signature.outputs);
+  }
+}
+
+std::vector<std::string> TensorsOf(const SignatureDef& signature) {
+  std::vector<std::string> tensors;
+  for (const auto* specs : {&signature.inputs, &signature.outputs}) {
+    for (const auto& [name, spec] : *specs) tensors.push_back(spec.name);
+  }
+  return tensors;
+}
 
 BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_options,
                            RunOptions run_options, std::shared_ptr<LoadedBundle> bundle)
@@ -372,7 +352,8 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
   // The functions of the object graph can be called, too, but are compiled when they are.
   std::vector<std::string> wanted;
   if (!options.signatures) {
-    wanted = BoundResources(*bundle.graph, bundle.meta_graph_def.object_graph_def());
+    wanted = BoundResources(bundle.graph->bindings(),
+                            bundle.meta_graph_def.object_graph_def());
   }
   for (const auto& [name, signature] : signatures) {
     const std::vector<std::string> tensors = TensorsOf(signature);

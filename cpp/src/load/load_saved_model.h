@@ -1,13 +1,16 @@
 #ifndef SAVEDMODEL_LOAD_LOAD_SAVED_MODEL_H_
 #define SAVEDMODEL_LOAD_LOAD_SAVED_MODEL_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "inspect/graph_index.h"
 #include "savedmodel/model.h"
 #include "savedmodel/saved_model.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
 
 namespace savedmodel {
 
@@ -33,6 +36,20 @@ struct BundleAccess {
                                const std::string& export_dir,
                                const std::vector<std::string>& tags);
 };
+
+// What a load checks first.
+//
+// True if there are variables to be restored. Throws NotFound if their files are missing:
+// TensorFlow's loader takes that for a model without variables, and each call would fail.
+bool CheckVariablesFile(const std::string& export_dir,
+                        const tensorflow::MetaGraphDef& meta_graph);
+// Throws InvalidArgument for a signature whose tensors are not in the graph.
+void CheckTensors(const std::string& context,
+                  const std::map<std::string, SignatureDef>& signatures,
+                  const GraphIndex& graph);
+
+// The tensors of a signature's inputs and outputs.
+std::vector<std::string> TensorsOf(const SignatureDef& signature);
 
 }  // namespace savedmodel
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "core/status.h"
+#include "load/variable_sources.h"
 #include "savedmodel/error.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/core/common_runtime/device.h"
@@ -19,26 +20,6 @@ namespace savedmodel {
 namespace {
 
 namespace tf = tensorflow;
-
-bool IsTable(const tf::NodeDef& node) {
-  return node.op().find("HashTable") != std::string::npos;
-}
-
-bool IsResource(const tf::NodeDef& node) {
-  return node.op() == "VarHandleOp" || IsRefVariable(node) || IsTable(node);
-}
-
-// Nodes with the same container and shared name stand for the same variable.
-std::string ResourceId(const tf::NodeDef& node) {
-  const std::string& shared_name = StringAttr(node, "shared_name");
-  if (shared_name.empty() && node.op() != "VarHandleOp") return node.name();
-  return node.op() + "\n" + StringAttr(node, "container") + "\n" + shared_name;
-}
-
-tf::DataType TypeAttr(const tf::NodeDef& node, const char* name) {
-  const auto found = node.attr().find(name);
-  return found == node.attr().end() ? tf::DT_INVALID : found->second.type();
-}
 
 const std::string& ContainerOf(const tf::ResourceMgr& resources,
                                const tf::NodeDef& node) {
@@ -325,43 +306,6 @@ void ModelGraph::RunRestoreOp() {
   bytes_read_ += checkpoint_->total_bytes();
 }
 
-void ModelGraph::CheckRestored(const tf::NodeDef& node, const CheckpointTensor& from,
-                               const tf::Tensor& value) const {
-  const tf::DataType dtype = TypeAttr(node, "dtype");
-  const auto shape = node.attr().find("shape");
-  tf::PartialTensorShape expected;
-  if (shape != node.attr().end()) {
-    ThrowIfError(
-        tf::PartialTensorShape::BuildPartialTensorShape(shape->second.shape(), &expected),
-        context_ + ", variable '" + node.name() + "'");
-  }
-  if (value.dtype() == dtype && expected.IsCompatibleWith(value.shape())) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              context_ + ", variable '" + node.name() + "': expected " +
-                  tf::DataTypeString(dtype) + " of shape " + expected.DebugString() +
-                  ", the checkpoint's '" + from.key + "' is " +
-                  tf::DataTypeString(value.dtype()) + " of shape " +
-                  value.shape().DebugString());
-}
-
-std::vector<CheckpointTensor> ModelGraph::FindInCheckpoint(const tf::NodeDef& node,
-                                                           std::string* repair) const {
-  const auto planned = plan_.tensors.find(node.name());
-  if (planned != plan_.tensors.end()) return planned->second;
-  if (node.op() != "VarHandleOp") return {};
-  // The restore op does not fill this one. What object is it?
-  const auto object = bindings_.objects.find(node.name());
-  if (object == bindings_.objects.end()) return {};
-  const std::string* key = bindings_.VariableKey(object->second);
-  if (key == nullptr || !checkpoint_->Contains(*key)) return {};
-  // Those that no node of the SavedModel stands for are not in need of repair.
-  if (node.name().rfind("savedmodel/", 0) != 0) {
-    *repair = meta_graph_.object_graph_def().nodes(object->second).variable().name() +
-              " (" + *key + ")";
-  }
-  return {{*key, ""}};
-}
-
 void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
   if (!checkpoint_) return;
   struct Wanted {
@@ -377,7 +321,8 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
     const std::string id = ResourceId(*node);
     if (filled_.count(id) != 0 || filled.count(id) != 0) continue;
     std::string repair;
-    Wanted want{node, FindInCheckpoint(*node, &repair)};
+    Wanted want{node, FindInCheckpoint(*node, plan_, bindings_, *checkpoint_,
+                                       meta_graph_.object_graph_def(), &repair)};
     if (want.tensors.empty()) continue;
     filled.insert(id);
     if (!repair.empty()) repairs.push_back(std::move(repair));
@@ -397,7 +342,10 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
   for (const Wanted& want : wanted) {
     Assignment assignment{want.node, {}};
     for (const CheckpointTensor& tensor : want.tensors) {
-      if (!IsTable(*want.node)) CheckRestored(*want.node, tensor, values[next]);
+      if (!IsTable(*want.node)) {
+        CheckRestored(*want.node, tensor.key, values[next].dtype(), values[next].shape(),
+                      context_);
+      }
       assignment.values.push_back(std::move(values[next++]));
     }
     assignments.push_back(std::move(assignment));
@@ -485,19 +433,7 @@ std::vector<std::string> ModelGraph::Uninitialized(
   }
   std::vector<std::string> variables;
   if (empty.empty()) return variables;
-  // What these tensors themselves assign need not have a value before.
-  std::unordered_set<const tf::NodeDef*> assigned;
-  for (const tf::NodeDef* node : reached) {
-    bool assigns = node->op() == "Assign" || node->op() == "AssignVariableOp";
-    std::unordered_set<const tf::FunctionDef*> ignored;
-    for (const tf::FunctionDef* function : graph_.ReachFunctions({node}, &ignored)) {
-      for (const tf::NodeDef& inner : function->node_def())
-        assigns = assigns || inner.op() == "AssignVariableOp";
-    }
-    if (!assigns) continue;
-    for (const std::string& input : node->input())
-      assigned.insert(graph_.FindNode(NodeOf(input)));
-  }
+  const std::unordered_set<const tf::NodeDef*> assigned = AssignedBy(reached, graph_);
   for (const tf::NodeDef* node : empty) {
     if (assigned.count(node) == 0) variables.push_back(node->name());
   }

@@ -92,10 +92,6 @@ class ModelGraph {
   void RunRestoreOp();
   // Gives the variables and tables among these nodes that have no value the checkpoint's.
   void Restore(const std::vector<const tensorflow::NodeDef*>& nodes);
-  // Where a variable's or a table's value is; nothing if nowhere. `repair` says so if the
-  // restore op does not know it.
-  std::vector<CheckpointTensor> FindInCheckpoint(const tensorflow::NodeDef& node,
-                                                 std::string* repair) const;
   void Assign(std::vector<Assignment> assignments);
   void RunInitParts(const std::vector<InitPart*>& parts);
   void Run(const std::vector<std::pair<std::string, tensorflow::Tensor>>& feeds,
@@ -105,8 +101,6 @@ class ModelGraph {
   // True if the variable can be reached in the session's resources.
   bool IsDirect(const tensorflow::NodeDef& node) const;
   const tensorflow::NodeDef& Node(const std::string& name) const;
-  void CheckRestored(const tensorflow::NodeDef& node, const CheckpointTensor& from,
-                     const tensorflow::Tensor& value) const;
 
   const std::string export_dir_;
   const std::string context_;  // "model '...'"

@@ -1,5 +1,6 @@
 #include "load/object_bindings.h"
 
+#include <set>
 #include <utility>
 
 #include "savedmodel/error.h"
@@ -239,6 +240,21 @@ ObjectBindings BindObjects(const tf::MetaGraphDef& meta_graph,
     }
   }
   return bindings;
+}
+
+std::vector<std::string> BoundResources(const ObjectBindings& bindings,
+                                        const tf::SavedObjectGraph& objects) {
+  std::set<int> ids;
+  for (const auto& [name, function] : objects.concrete_functions())
+    ids.insert(function.bound_inputs().begin(), function.bound_inputs().end());
+  std::vector<std::string> tensors;
+  for (const int id : ids) {
+    const std::string& tensor = bindings.tensors[static_cast<std::size_t>(id)];
+    const tf::SavedObject& object = objects.nodes(id);
+    if ((object.has_variable() || object.has_resource()) && !tensor.empty())
+      tensors.push_back(tensor);
+  }
+  return tensors;
 }
 
 }  // namespace savedmodel

@@ -38,6 +38,10 @@ ObjectBindings BindObjects(const tensorflow::MetaGraphDef& meta_graph,
                            const RestorePlan& plan, const std::string& export_dir,
                            GraphIndex* graph);
 
+// The variables and tables that the functions of the object graph take along.
+std::vector<std::string> BoundResources(const ObjectBindings& bindings,
+                                        const tensorflow::SavedObjectGraph& objects);
+
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_LOAD_OBJECT_BINDINGS_H_
