@@ -281,5 +281,39 @@ TEST(SaveTest, ThreadsSaveToOnePlace) {
   EXPECT_TRUE(v >= 0 && v < 4) << v;
 }
 
+TEST(SaveOptimizedTest, FreezesWhatSignaturesOnlyRead) {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "frozen").string();
+  const Model model = Model::Load(DigitsPath());
+  const OptimizeReport report = model.SaveOptimized(path);
+  EXPECT_EQ(report.variables_frozen, 8U);
+  EXPECT_GT(report.bytes_frozen, 75'000U);
+  EXPECT_TRUE(report.variables_kept.empty());
+  EXPECT_EQ(Names(path), std::vector<std::string>{"saved_model.pb"});
+
+  const Tensor image = Tensor::Copy(std::vector<float>(64, 0.5F).data(), {1, 8, 8, 1});
+  const Model frozen = Model::Load(path);
+  EXPECT_EQ(frozen.signature_names(), model.signature_names());
+  const auto run = [&image](const Model& one) {
+    return Values<float>(
+        one.signature("serving_default").Run({{"image", image}}).at("probabilities"));
+  };
+  const std::vector<float> expected = run(model);
+  const std::vector<float> actual = run(frozen);
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(actual[i], expected[i], 1e-6) << i;
+}
+
+TEST(SaveOptimizedTest, RefusesWhatItCannotWrite) {
+  const TemporaryFolder folder;
+  const Model model = Model::Load(DigitsPath());
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument, {"cannot replace the one"},
+                     [&] { model.SaveOptimized(DigitsPath()); }));
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument, {"no signatures to optimize"}, [&] {
+    LoadBare(DigitsPath()).SaveOptimized((folder.path() / "frozen").string());
+  }));
+  EXPECT_TRUE(Names(folder.path()).empty());
+}
+
 }  // namespace
 }  // namespace savedmodel

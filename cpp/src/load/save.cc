@@ -140,10 +140,7 @@ void CopyRest(const fs::path& from, const fs::path& to, bool everything) {
   for (const auto& entry : fs::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
     if (name == tf::kSavedModelVariablesDirectory) continue;
-    if (!everything && !IsOfSavedModel(name)) continue;
-    std::error_code error;
-    fs::copy(entry.path(), to / name, fs::copy_options::recursive, error);
-    if (error) FailSystem("cannot copy '" + entry.path().string() + "'", error);
+    if (everything || IsOfSavedModel(name)) CopyPart(name, from, to);
   }
 }
 
@@ -241,8 +238,15 @@ void CheckTarget(const fs::path& target) {
 
 }  // namespace
 
-void SaveModel(const BundleHandle& handle, const std::string& path) {
-  const auto bundle = handle.Acquire();
+void CopyPart(const std::string& name, const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  if (!fs::exists(from / name, error)) return;
+  fs::copy(from / name, to / name, fs::copy_options::recursive, error);
+  if (error) FailSystem("cannot copy '" + (from / name).string() + "'", error);
+}
+
+void SaveDirectory(const BundleHandle& handle, const std::string& path,
+                   const FillDirectory& fill) {
   try {
     fs::path target = fs::absolute(LocalPath(path)).lexically_normal();
     if (!target.has_filename()) target = target.parent_path();  // "models/saved/"
@@ -252,16 +256,9 @@ void SaveModel(const BundleHandle& handle, const std::string& path) {
     if (!over_itself) CheckTarget(target);
     fs::create_directories(target.parent_path());
     Staging staging(target);
-    CopyRest(handle.export_dir(), staging.path(), over_itself);
-    const std::shared_ptr<const Checkpoint> checkpoint = bundle->graph->checkpoint();
-    if (checkpoint != nullptr) {
-      const std::string prefix = VariablesPrefix(staging.path().string());
-      fs::create_directories(fs::path(prefix).parent_path());
-      WriteVariables(prefix, *checkpoint, CurrentValues(*bundle, &*bundle->graph));
-    }
+    fill(staging.path(), over_itself);
     if (!over_itself) CheckTarget(target);  // again: writing takes its time
     staging.Replace(target);
-    if (over_itself && checkpoint != nullptr) bundle->graph->ReopenCheckpoint();
   } catch (const fs::filesystem_error& error) {
     FailSystem("model '" + handle.export_dir() + "', saving to '" + path + "'",
                error.code());
@@ -269,6 +266,21 @@ void SaveModel(const BundleHandle& handle, const std::string& path) {
     throw Error(error.code(), "model '" + handle.export_dir() + "', saving to '" + path +
                                   "': " + error.what());
   }
+}
+
+void SaveModel(const BundleHandle& handle, const std::string& path) {
+  const auto bundle = handle.Acquire();
+  bool replaced_checkpoint = false;
+  SaveDirectory(handle, path, [&](const fs::path& directory, bool over_itself) {
+    CopyRest(handle.export_dir(), directory, over_itself);
+    const std::shared_ptr<const Checkpoint> checkpoint = bundle->graph->checkpoint();
+    if (checkpoint == nullptr) return;
+    const std::string prefix = VariablesPrefix(directory.string());
+    fs::create_directories(fs::path(prefix).parent_path());
+    WriteVariables(prefix, *checkpoint, CurrentValues(*bundle, &*bundle->graph));
+    replaced_checkpoint = over_itself;
+  });
+  if (replaced_checkpoint) bundle->graph->ReopenCheckpoint();
 }
 
 }  // namespace savedmodel

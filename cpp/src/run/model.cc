@@ -5,6 +5,7 @@
 #include "core/nearest.h"
 #include "load/load_saved_model.h"
 #include "load/save.h"
+#include "optimize/save_optimized.h"
 #include "run/object_graph.h"
 #include "run/signature_state.h"
 #include "run/warmup.h"
@@ -63,6 +64,11 @@ std::vector<Function> Model::regularization_losses() const {
 
 void Model::Save(const std::string& path) const {
   SaveModel(*BundleAccess::Handle(state_->bundle), path);
+}
+
+OptimizeReport Model::SaveOptimized(const std::string& path) const {
+  return savedmodel::SaveOptimized(*BundleAccess::Handle(state_->bundle),
+                                   state_->bundle.signature_def(), path);
 }
 
 const SavedModelBundle& Model::bundle() const { return state_->bundle; }
