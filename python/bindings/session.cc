@@ -139,6 +139,26 @@ Raises ValueError for a name that is not in the graph, TypeError for a wrong dty
           "Resolves names once: callable(*arrays) -> list of arrays, with less overhead.")
       .def("list_devices", &Session::ListDevices)
       .def(
+          "inline_functions",
+          [](const Session& self, const py::object& tensors) {
+            const std::vector<std::string> names = ToNames(tensors, "tensors");
+            const GilRelease released;
+            const InlinedFunctions inlined = self.InlineFunctions(names);
+            return std::make_tuple(inlined.tensors, inlined.targets, inlined.nodes);
+          },
+          py::arg("tensors"),
+          "Makes the tensors inside of functions fetchable.\n\n"
+          "Adds a copy of the functions that these tensors' calls lead to: node "
+          "\"dense/Relu\" of the\n"
+          "function that \"StatefulPartitionedCall\" calls becomes\n"
+          "\"savedmodel/inlined/StatefulPartitionedCall/dense/Relu\". Bodies of control "
+          "flow stay functions.\n"
+          "Returns (tensors, targets, nodes): what to fetch and to run in place of the "
+          "given tensors, so\n"
+          "that everything is computed once, and the names of all nodes that have part "
+          "in "
+          "it.")
+      .def(
           "tensor_spec",
           [](const Session& self, const std::string& name) {
             const TensorSpec spec = self.tensor_spec(name);

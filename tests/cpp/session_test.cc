@@ -271,5 +271,35 @@ TEST_F(GeneratedSessionTest, TimeoutEndsALoop) {
   }));
 }
 
+TEST_F(SessionTest, FunctionsCanBeInlined) {
+  for (int i = 0; i < 2; ++i) {  // once more changes nothing
+    const InlinedFunctions inlined = session_.InlineFunctions({output_});
+    ASSERT_EQ(inlined.tensors.size(), 1U);
+    EXPECT_FALSE(inlined.targets.empty());
+    std::string logits;
+    for (const std::string& node : inlined.nodes) {
+      if (node.size() > 7 && node.substr(node.size() - 7) == "/MatMul") logits = node;
+    }
+    ASSERT_FALSE(logits.empty());
+    const auto outputs = session_.Run(
+        {{input_, image_}}, {inlined.tensors[0], logits, output_}, inlined.targets);
+    EXPECT_EQ(outputs[1].shape(), (Shape{1, 10}));
+    const std::vector<float> direct = Values<float>(outputs[2]);
+    const std::vector<float> copy = Values<float>(outputs[0]);
+    for (std::size_t j = 0; j < direct.size(); ++j)
+      EXPECT_NEAR(copy[j], direct[j], 1e-6) << j;
+  }
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument, {"nowhere"},
+                     [&] { session_.InlineFunctions({"nowhere:0"}); }));
+}
+
+TEST(SessionOfTheLoaderTest, ItsGraphIsFixed) {
+  const SavedModelBundle bundle =
+      LoadSavedModel({}, {}, testing::DigitsPath(), {"serve"});
+  EXPECT_TRUE(Throws(ErrorCode::kFailedPrecondition, {"cannot grow"}, [&] {
+    bundle.session().InlineFunctions({"StatefulPartitionedCall:0"});
+  }));
+}
+
 }  // namespace
 }  // namespace savedmodel

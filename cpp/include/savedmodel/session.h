@@ -52,6 +52,15 @@ class SAVEDMODEL_EXPORT Callable {
   std::shared_ptr<const State> state_;
 };
 
+// What Session::InlineFunctions gives.
+struct InlinedFunctions {
+  std::vector<std::string> tensors;  // what stands for the given ones, in their order
+  std::vector<std::string> targets;  // operations to run with them: the side effects
+  // Sorted names of the nodes with outputs that the tensors need: copies, and nodes of
+  // the graph that need none.
+  std::vector<std::string> nodes;
+};
+
 // The TensorFlow session that a loaded SavedModel lives in: any tensor of the graph can
 // be fed and fetched by its name ("dense/BiasAdd:0"; ":0" may be left out). A handle:
 // copies share the session. Thread-safe.
@@ -71,6 +80,15 @@ class SAVEDMODEL_EXPORT Session {
                         const std::vector<std::string>& targets = {},
                         const RunOptions* run_options = nullptr) const;
 
+  // Makes the tensors inside of functions fetchable. The signatures of TensorFlow 2 call
+  // one function each; what it computes on the way is no tensor of the graph. This adds a
+  // copy of the bodies of all functions that these tensors' calls lead to: node
+  // "dense/Relu" of the function that "StatefulPartitionedCall" calls becomes
+  // "savedmodel/inlined/StatefulPartitionedCall/dense/Relu". Bodies of control flow stay
+  // functions. Fetch what is returned in place of the given tensors, so that everything
+  // is computed once. Throws InvalidArgument for a tensor that is not in the graph,
+  // FailedPrecondition for a session of LoadSavedModel, whose graph is fixed.
+  InlinedFunctions InlineFunctions(const std::vector<std::string>& tensors) const;
   std::vector<DeviceAttributes> ListDevices() const;
 
   // The dtype and static shape of a tensor of the graph. Throws InvalidArgument for a
