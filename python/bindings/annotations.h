@@ -16,8 +16,10 @@ namespace savedmodel::python {
 SAVEDMODEL_ANNOTATION(ArrayObject);
 SAVEDMODEL_ANNOTATION(TensorSpecObject);
 SAVEDMODEL_ANNOTATION(FingerprintObject);
+SAVEDMODEL_ANNOTATION(DiagnosisObject);
 SAVEDMODEL_ANNOTATION(InspectionObject);
 SAVEDMODEL_ANNOTATION(LoadReportObject);
+SAVEDMODEL_ANNOTATION(OptimizeReportObject);
 #undef SAVEDMODEL_ANNOTATION
 
 using ArrayDict = pybind11::typing::Dict<pybind11::str, ArrayObject>;
@@ -36,8 +38,10 @@ namespace pybind11::detail {
 SAVEDMODEL_ANNOTATION_NAME(ArrayObject, "numpy.typing.NDArray[typing.Any]");
 SAVEDMODEL_ANNOTATION_NAME(TensorSpecObject, "savedmodel.specs.TensorSpec");
 SAVEDMODEL_ANNOTATION_NAME(FingerprintObject, "savedmodel.specs.Fingerprint | None");
+SAVEDMODEL_ANNOTATION_NAME(DiagnosisObject, "savedmodel.diagnosis.Diagnosis");
 SAVEDMODEL_ANNOTATION_NAME(InspectionObject, "savedmodel.inspection.Inspection");
 SAVEDMODEL_ANNOTATION_NAME(LoadReportObject, "savedmodel.specs.LoadReport");
+SAVEDMODEL_ANNOTATION_NAME(OptimizeReportObject, "savedmodel.specs.OptimizeReport");
 #undef SAVEDMODEL_ANNOTATION_NAME
 
 }  // namespace pybind11::detail

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "annotations.h"
 #include "convert.h"
 #include "gil.h"
 #include "register.h"
@@ -87,6 +88,21 @@ void RegisterModel(py::module_& m) {
             const std::string bytes = ToPath(path);
             const GilRelease released;
             self.Save(bytes);
+          },
+          py::arg("path"))
+      .def(
+          "save_optimized",
+          [](const Model& self, const py::object& path) {
+            const std::string bytes = ToPath(path);
+            OptimizeReport report;
+            {
+              const GilRelease released;
+              report = self.SaveOptimized(bytes);
+            }
+            const py::object make =
+                py::module_::import("savedmodel.specs").attr("OptimizeReport");
+            return OptimizeReportObject(make(report.variables_frozen, report.bytes_frozen,
+                                             report.variables_kept));
           },
           py::arg("path"))
       .def("close", &Model::Close, py::call_guard<GilRelease>());

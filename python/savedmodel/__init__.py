@@ -41,6 +41,7 @@ from savedmodel.specs import (
     Fingerprint,
     LoadPhase,
     LoadReport,
+    OptimizeReport,
     RaggedTensorValue,
     SparseTensorValue,
     TensorSpec,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         contains_saved_model,
         load_saved_model,
     )
+    from savedmodel.diagnosis import Diagnosis, diagnose
     from savedmodel.inspection import Inspection, inspect
     from savedmodel.model import Model, Signatures, copy_stats, load, set_log_level
     from savedmodel.object_graph import Asset, TrackableObject, gradients
@@ -81,6 +83,7 @@ __all__ = [
     "DataLossError",
     "DeadlineExceededError",
     "DeviceAttributes",
+    "Diagnosis",
     "ErrorCode",
     "FailedPreconditionError",
     "Fingerprint",
@@ -92,6 +95,7 @@ __all__ = [
     "LoadReport",
     "Model",
     "NotFoundError",
+    "OptimizeReport",
     "OutOfRangeError",
     "PermissionDeniedError",
     "RaggedTensorValue",
@@ -120,6 +124,7 @@ __all__ = [
     "aligned_empty",
     "contains_saved_model",
     "copy_stats",
+    "diagnose",
     "get_cmake_dir",
     "get_include_dir",
     "gradients",
@@ -132,6 +137,7 @@ __all__ = [
 # Names that are not here yet, all of which need TensorFlow's library, come from these modules
 # or else from `_native`.
 _MODULES = {
+    "savedmodel.diagnosis": ("Diagnosis", "diagnose"),
     "savedmodel.inspection": ("Inspection", "inspect"),
     "savedmodel.model": ("Model", "Signatures", "copy_stats", "load", "set_log_level"),
     "savedmodel.object_graph": ("Asset", "TrackableObject", "gradients"),

@@ -5,10 +5,11 @@ The native half of savedmodel. Use the names that `savedmodel` exports.
 from __future__ import annotations
 import collections.abc
 import numpy.typing
+import savedmodel.diagnosis
 import savedmodel.inspection
 import savedmodel.specs
 import typing
-__all__: list[str] = ['BoundCall', 'ConcreteFunction', 'DeviceAttributes', 'Function', 'Model', 'Object', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'Variable', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'inspect', 'load_saved_model', 'set_log_level']
+__all__: list[str] = ['BoundCall', 'ConcreteFunction', 'DeviceAttributes', 'Function', 'Model', 'Object', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'Variable', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'diagnose', 'inspect', 'load_saved_model', 'set_log_level']
 class aligned_allocator:
     """
     Makes new NumPy arrays TensorFlow-aligned.
@@ -180,6 +181,16 @@ class Session:
         """
         Frees the session's memory once calls under way have returned. Later calls raise
         FailedPreconditionError. Arrays stay valid. May be repeated.
+        """
+    def inline_functions(self, tensors: typing.Any) -> tuple[list[str], list[str], list[str]]:
+        """
+        Makes the tensors inside of functions fetchable.
+        
+        Adds a copy of the functions that these tensors' calls lead to: node "dense/Relu" of the
+        function that "StatefulPartitionedCall" calls becomes
+        "savedmodel/inlined/StatefulPartitionedCall/dense/Relu". Bodies of control flow stay functions.
+        Returns (tensors, targets, nodes): what to fetch and to run in place of the given tensors, so
+        that everything is computed once, and the names of all nodes that have part in it.
         """
     def list_devices(self) -> list[DeviceAttributes]:
         ...
@@ -459,6 +470,8 @@ class Model:
         ...
     def save(self, path: typing.Any) -> None:
         ...
+    def save_optimized(self, path: typing.Any) -> savedmodel.specs.OptimizeReport:
+        ...
     def signature(self, name: str) -> typing.Any:
         ...
     def signature_names(self) -> list[str]:
@@ -502,7 +515,9 @@ def copy_counts() -> dict[str, tuple[int, int]]:
     """
     Reason -> (number of copies, bytes copied), for this process so far.
     """
-def inspect(path: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None) -> savedmodel.inspection.Inspection:
+def diagnose(path: typing.Any, tags: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, dangerous_ops: collections.abc.Mapping[str, str]) -> savedmodel.diagnosis.Diagnosis:
+    ...
+def inspect(path: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, list_nodes: collections.abc.Sequence[str]) -> savedmodel.inspection.Inspection:
     ...
 def load_saved_model(session_options: typing.Any, run_options: typing.Any, export_dir: typing.Any, tags: typing.Any) -> SavedModelBundle:
     """

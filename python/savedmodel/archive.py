@@ -82,7 +82,7 @@ def unpack(path: str | os.PathLike[str]) -> UnpackedArchive | None:
         ResourceExhaustedError: more than the temporary folder's disk has room for.
         UnimplementedError: a compression that this Python does not have.
     """
-    archive = Path(_local_path(os.fsdecode(path)))
+    archive = Path(local_path(os.fsdecode(path)))
     try:
         if not archive.is_file():
             return None
@@ -124,7 +124,7 @@ def _model_folder(path: str, root: Path) -> str:
     return str(folder)
 
 
-def _local_path(path: str) -> str:
+def local_path(path: str) -> str:
     """The path that a file:// URL is to TensorFlow, as the loader reads it."""
     if not path.startswith("file://"):
         return path

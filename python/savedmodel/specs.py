@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import numpy.typing as npt
 
@@ -13,6 +15,7 @@ __all__ = [
     "Fingerprint",
     "LoadPhase",
     "LoadReport",
+    "OptimizeReport",
     "RaggedTensorValue",
     "SparseTensorValue",
     "TensorSpec",
@@ -74,6 +77,17 @@ class LoadPhase(NamedTuple):
 
     seconds: float
     bytes: int
+
+
+class OptimizeReport(NamedTuple):
+    """What `Model.save_optimized` made of the variables.
+
+    `variables_kept`: the node of each variable or table that stays one -> why.
+    """
+
+    variables_frozen: int
+    bytes_frozen: int
+    variables_kept: Mapping[str, str]
 
 
 class LoadReport(dict[str, LoadPhase]):

@@ -15,6 +15,7 @@
 #define SAVEDMODEL_SAVEDMODEL_H_
 
 #include "savedmodel/copy_stats.h"    // IWYU pragma: export
+#include "savedmodel/diagnose.h"      // IWYU pragma: export
 #include "savedmodel/dtype.h"         // IWYU pragma: export
 #include "savedmodel/error.h"         // IWYU pragma: export
 #include "savedmodel/function.h"      // IWYU pragma: export
