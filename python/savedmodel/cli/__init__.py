@@ -8,14 +8,28 @@ the standard library it imports inside `run`, so that `savedmodel --help` stays 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import savedmodel
-from savedmodel.cli import demo
+from savedmodel.cli import bench, demo, doctor, freeze, profile, run, scan, show
+from savedmodel.cli.arguments import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    CommandError,
+    Parser,
+    UsageError,
+)
+from savedmodel.cli.console import one_line
 
-_VERBS = (demo,)
+_VERBS = (show, run, scan, doctor, freeze, bench, profile, demo)
+
+# The arguments that name a directory or a file, for completion.
+_DIRECTORIES = ("dir", "outdir", "output_dir")
+_FILES = ("json", "plot", "trace")
 
 _DEBUG_HELP = "let errors through with their traceback"
 
@@ -25,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv` holds the arguments after the command's name; by default, those of the process.
     """
+    _prepare_streams()
     parser = _parser()
     args = parser.parse_args(argv)
     try:
@@ -34,18 +49,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader, `head` for one, has all it wants. Python flushes stdout once more on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (savedmodel.SavedModelError, OSError, ImportError) as error:
+        return FAILED
+    except KeyboardInterrupt:
         if args.debug:
             raise
-        print(f"savedmodel: error: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return INTERRUPTED
+    except (CommandError, savedmodel.SavedModelError, OSError, ImportError) as error:
+        if args.debug:
+            raise
+        print(f"savedmodel: error: {_message(error)}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The process was started without it: no file may get its number, and print() would
+            # write errors to stdout.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is shown escaped.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _parser() -> Parser:
     # `python -m savedmodel` would call itself `__main__.py`.
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="savedmodel", description="Run TensorFlow SavedModels without TensorFlow's Python."
     )
     parser.add_argument(
@@ -60,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     folders.add_argument(
         "--include-dir", action="store_true", help="print the folder of the C++ headers"
+    )
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print this shell's completion of the command: source it",
     )
     subparsers = parser.add_subparsers(title="verbs", metavar="VERB")
     for verb in _VERBS:
@@ -81,11 +118,41 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         return 0
     if not has_verb:
         parser.print_help(sys.stderr)
-        return 2
+        return WRONG_USAGE
     return int(args.run(args))
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return one_line(f"{error.filename}: {error.strerror}")
+    return one_line(str(error)) or type(error).__name__
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a shell's completion of this parser, and exit."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        import shtab
+
+        for action in _actions(parser):
+            if action.dest in _DIRECTORIES:
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            elif action.dest in _FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(parser, str(values)))
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Return the arguments of a parser and of its verbs."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from _actions(verb)

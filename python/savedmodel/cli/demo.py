@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from savedmodel.cli.arguments import add_verb, whole_number
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from savedmodel.cli.arguments import Subparsers
 
 _DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -62,24 +66,31 @@ class _Style:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Declare the verb `demo`."""
-    parser = subparsers.add_parser(
+    parser = add_verb(
+        subparsers,
         "demo",
-        help="classify handwritten digits with a small SavedModel that is included",
-        description="Classify handwritten digits with a small SavedModel that is included: "
-        "draw some, and print accuracy, load time, latency and bytes copied.",
+        "classify handwritten digits with a small SavedModel that is included",
+        """
+        Classify handwritten digits with a small SavedModel that is included: draw some, and print
+        accuracy, load time, latency and bytes copied.
+        """,
+        """
+        savedmodel demo
+        savedmodel demo --digits 0 --rounds 10000    # only the figures, of more calls
+        """,
     )
     parser.add_argument(
         "--digits",
-        type=_whole_number(0),
+        type=whole_number(0),
         default=2 * _TILES_IN_ROW,
         metavar="N",
         help="how many digits to draw (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=1000,
         metavar="N",
         help="how many single-image calls to time (default: %(default)s)",
@@ -236,18 +247,3 @@ def _caption(chosen: list[int], style: _Style) -> str:
     if chosen[-1] != len(chosen) - 1:
         caption += "; the last is one of the wrong ones, drawn on purpose"
     return caption
-
-
-def _whole_number(least: int) -> Callable[[str], int]:
-    """Return the argparse type of a whole number that is not under `least`."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"not a whole number from {least} on: {text!r}")
-        return number
-
-    return parse
