@@ -15,6 +15,7 @@ import traceback
 from typing import Any
 
 import random_graphs
+from command import saved_model_cli
 from steps import evaluate, tensorflow_names
 
 
@@ -25,7 +26,11 @@ def load_and_evaluate(path: str, steps: list[str], names: dict[str, Any]) -> lis
     return evaluate(steps, tensorflow_names(tf.saved_model.load(path)) | names)
 
 
-FUNCTIONS = {"evaluate": load_and_evaluate, "save": random_graphs.save}
+FUNCTIONS = {
+    "evaluate": load_and_evaluate,
+    "save": random_graphs.save,
+    "saved_model_cli": saved_model_cli,
+}
 
 
 def main() -> None:

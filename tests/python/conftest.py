@@ -67,6 +67,11 @@ class TensorFlow:
         """Saves a model described as in tests/models/random_graphs.py."""
         self._ask("save", graph, str(path))
 
+    def saved_model_cli(self, *arguments: str) -> tuple[int, str]:
+        """The exit status and the standard output of TensorFlow's own command."""
+        answer: tuple[int, str] = self._ask("saved_model_cli", list(arguments))
+        return answer
+
     def close(self) -> None:
         """Ends the process."""
         with self._process as process:
@@ -77,6 +82,14 @@ class TensorFlow:
 @pytest.fixture(scope="session")
 def tensorflow() -> Iterator[TensorFlow]:
     """TensorFlow, for tests that need its answer to what they made themselves."""
+    process = TensorFlow()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def tensorflow_command() -> Iterator[TensorFlow]:
+    """TensorFlow in a process that answers nothing but command lines: each forks it."""
     process = TensorFlow()
     yield process
     process.close()
@@ -98,6 +111,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def broken_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the models of tests/models/broken.py."""
     return generate_models("broken.py", tmp_path_factory.mktemp("broken"))
+
+
+@pytest.fixture(scope="session")
+def dangerous_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the models of tests/models/dangerous.py."""
+    return generate_models("dangerous.py", tmp_path_factory.mktemp("dangerous"))
 
 
 @pytest.fixture

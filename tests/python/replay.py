@@ -1,9 +1,14 @@
-"""Takes the steps of tests/models/steps.py on a savedmodel.Model, and compares outcomes."""
+"""Repeats what TensorFlow's answers were recorded of, and compares.
+
+`replay_calls`: the calls of signatures of tests/models/zoo; `replay`: the steps of
+tests/models/steps.py.
+"""
 
 from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,40 @@ from conftest import MODELS, assert_equal_to_tensorflow
 from steps import Named, Raised, Spec, evaluate, savedmodel_names
 
 # The sources are read, not imported: this process must stay free of TensorFlow's Python.
+_MODEL = re.compile(r'^@model\((?:name="(?P<name>[^"]+)")?[^)]*\)\ndef (?P<function>\w+)', re.M)
+ZOO = sorted(
+    match["name"] or match["function"]
+    for source in (MODELS / "zoo").glob("*.py")
+    for match in _MODEL.finditer(source.read_text())
+)
+
+# TensorFlow's eager loader makes a Python identifier of an input's name; the SavedModel, and so
+# TensorFlow Serving and this package, have the name as it was given.
+RENAMED_INPUTS = {"odd_names": {"x_y": "x/y"}}
+
 _DECORATED = re.compile(r"^@MODELS\.steps\(.*?^def (\w+)\(", re.M | re.S)
+
+
+def replay_calls(
+    name: str,
+    calls: list[dict[str, Any]],
+    load: Callable[[tuple[str, ...]], savedmodel.Model],
+) -> None:
+    """Repeats the recorded calls of a model of the zoo, in order, on what `load(tags)` gives."""
+    renamed = RENAMED_INPUTS.get(name, {})
+    by_tags: dict[tuple[str, ...], savedmodel.Model] = {}
+    for index, call in enumerate(calls):
+        tags = tuple(call["tags"])
+        if tags not in by_tags:
+            by_tags[tags] = load(tags)
+        signature = by_tags[tags].signatures[call["signature"]]
+        inputs = {renamed.get(key, key): value for key, value in call["inputs"].items()}
+        outputs = signature.run(inputs)
+        assert sorted(outputs) == sorted(call["outputs"])
+        for output, expected in call["outputs"].items():
+            what = f"call {index}, signature {call['signature']}, output {output}"
+            assert_equal_to_tensorflow(outputs[output], expected, what)
+    assert by_tags, "no call was recorded"
 
 
 def recorded(theme: str) -> list[str]:

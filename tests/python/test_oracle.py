@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,45 +11,24 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import MODELS, assert_equal_to_tensorflow
-
-# The sources are read, not imported: this process must stay free of TensorFlow's Python.
-_DECORATED = re.compile(r'^@model\((?:name="(?P<name>[^"]+)")?[^)]*\)\ndef (?P<function>\w+)', re.M)
-NAMES = sorted(
-    match["name"] or match["function"]
-    for source in (MODELS / "zoo").glob("*.py")
-    for match in _DECORATED.finditer(source.read_text())
-)
-
-# TensorFlow's eager loader makes a Python identifier of an input's name; the SavedModel, and so
-# TensorFlow Serving and this package, have the name as it was given.
-RENAMED_INPUTS = {"odd_names": {"x_y": "x/y"}}
+from replay import RENAMED_INPUTS, ZOO, replay_calls
 
 
 def test_names_are_the_generated_ones(models: Path) -> None:
-    assert {path.parent.name for path in models.glob("*/calls.pkl")} == set(NAMES)
-    assert len(NAMES) >= 25
+    assert {path.parent.name for path in models.glob("*/calls.pkl")} == set(ZOO)
+    assert len(ZOO) >= 25
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ZOO)
 def test_answers(name: str, models: Path, calls: Callable[[str], list[dict[str, Any]]]) -> None:
-    renamed = RENAMED_INPUTS.get(name, {})
-    by_tags: dict[tuple[str, ...], savedmodel.Model] = {}
-    for index, call in enumerate(calls(name)):
-        tags = tuple(call["tags"])
-        if tags not in by_tags:
-            by_tags[tags] = savedmodel.load(models / name / "saved_model", tags=tags)
-        signature = by_tags[tags].signatures[call["signature"]]
-        inputs = {renamed.get(key, key): value for key, value in call["inputs"].items()}
-        outputs = signature.run(inputs)
-        assert sorted(outputs) == sorted(call["outputs"])
-        for output, expected in call["outputs"].items():
-            what = f"call {index}, signature {call['signature']}, output {output}"
-            assert_equal_to_tensorflow(outputs[output], expected, what)
-    assert by_tags, "no call was recorded"
+    replay_calls(
+        name,
+        calls(name),
+        lambda tags: savedmodel.load(models / name / "saved_model", tags=tags),
+    )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ZOO)
 def test_specs(name: str, models: Path, calls: Callable[[str], list[dict[str, Any]]]) -> None:
     """Names, dtypes and shapes are what TensorFlow's own signature functions say."""
     path = models / name / "tf_specs.pkl"
