@@ -32,6 +32,7 @@ bench: $(VENV)/ready
 	$(INSTALL) ".[cpu,bench]"
 	$(BIN)/python benchmarks/overhead
 	$(BIN)/python benchmarks/load
+	$(BIN)/python benchmarks/cli
 
 format: $(VENV)/ready
 	$(INSTALL) ".[cpu,test]"

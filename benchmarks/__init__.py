@@ -2,6 +2,8 @@
 
     python benchmarks/overhead
     python benchmarks/load
+    python benchmarks/cli
 
-Both need what the package needs to be built, and the `bench` extra; load needs Keras too.
+overhead and load need what the package needs to be built, and the `bench` extra; load and cli need
+Keras too.
 """

@@ -1,4 +1,4 @@
-"""Builds the C++ halves of the benchmarks, which use TensorFlow and nothing of this project."""
+"""Builds the C++ halves of the benchmarks, which use TensorFlow alone; finds what is installed."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def build(target: str, output: str) -> Path:
 def find_program(name: str) -> str | None:
     """Its path: beside this Python, or else where the shell would find it."""
     return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+
+
+def installed_command(name: str) -> str:
+    """The path of a command that a package of this Python brought; ends the program without."""
+    path = find_program(name)
+    if path is None:
+        sys.exit(f"{name} is not on the path: is its package installed?")
+    return path
 
 
 def _run(command: list[str]) -> None:

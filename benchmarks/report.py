@@ -55,7 +55,7 @@ class Row:
             f"{self.figure:{form}}",
             quartiles or "",
             self.unit,
-            "" if self.limit is None else f"at most {self.limit:g}",
+            "" if self.limit is None else f"at most {self.limit:.3g}",
             {None: "", True: "yes", False: "NO"}[self.reached],
         )
 

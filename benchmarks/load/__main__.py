@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from rich.console import Console  # noqa: E402
 
-from benchmarks import native, report  # noqa: E402
+from benchmarks import fresh_process, report  # noqa: E402
 from benchmarks.load import measure  # noqa: E402
 
 
@@ -19,11 +19,10 @@ def main() -> None:
     """Measure everything and print it. The exit status does not depend on the figures."""
     args = _parser().parse_args()
     load_before = report.load_average()
-    folder = native.BUILD / "load-models"
     with Console(stderr=True).status("starting") as status:
-        measure.make_models(folder, args.models, status.update)
-        inspection = measure.measure_inspection(folder, args.models, args.rounds, status.update)
-        rows = measure.measure_models(folder, args.models, args.rounds, status.update)
+        fresh_process.export_keras_models(args.models, status.update)
+        inspection = measure.measure_inspection(args.models, args.rounds, status.update)
+        rows = measure.measure_models(args.models, args.rounds, status.update)
     about = {
         **report.about_run(load_before),
         "rounds": args.rounds,

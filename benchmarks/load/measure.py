@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import fresh_process, native
+from benchmarks.fresh_process import KERAS_MODELS, Progress, fill_page_cache, turns
 from benchmarks.report import Row, median_row, ratios
 
 MODELS = ("MobileNet", "ResNet50", "EfficientNetB0")
@@ -26,25 +26,13 @@ TIME_LIMIT = {PLAIN: 0.5}
 MEMORY_LIMIT = {TENSORFLOW: 0.6}
 INSPECT_LIMIT = 1 / 20
 
-Progress = Callable[[str], None]
 Command = list[str | Path]
 # Contender -> what it told (see worker.py) in each round.
 Told = dict[str, list[dict[str, Any]]]
 
 
-def make_models(folder: Path, models: Sequence[str], progress: Progress) -> None:
-    """Export those that are not in the folder yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    script = Path(__file__).with_name("models.py")
-    for model in models:
-        progress(f"exporting {model}")
-        fresh_process.make_once(script, folder / f"{model}.json", [folder, model])
-
-
-def measure_models(
-    folder: Path, models: Sequence[str], rounds: int, progress: Progress
-) -> list[Row]:
-    """All rows of the models in that folder."""
+def measure_models(models: Sequence[str], rounds: int, progress: Progress) -> list[Row]:
+    """All rows of these models."""
     progress("building")
     worker = [sys.executable, "-m", "benchmarks.load.worker"]
     contenders: dict[str, Command] = {
@@ -52,35 +40,20 @@ def measure_models(
         PLAIN: [native.build("plain_loader", "plain_loader"), native.cc_library()],
         OURS: [*worker, "savedmodel"],
     }
+    folder = KERAS_MODELS
     source = folder / "input"
     np.random.default_rng(0).uniform(0, 1, INPUT_SHAPE).astype(np.float32).tofile(source)
 
     found: dict[str, Told] = {model: {name: [] for name in contenders} for model in models}
-    for turn, shuffled in _turns(rounds):
+    for turn, shuffled in turns(rounds):
         for model in shuffled(models):
-            _fill_page_cache(folder / model)
+            fill_page_cache(folder / model)
             for name in shuffled(list(contenders)):
                 progress(f"round {turn} of {rounds}: {model}, {name}")
                 told = _first_answer(contenders[name], folder / model, source)
                 if turn > 0:
                     found[model][name].append(told)
     return [row for model in models for row in _rows(folder, model, found[model])]
-
-
-def _turns(rounds: int) -> Iterator[tuple[int, Callable[[Sequence[str]], list[str]]]]:
-    """The number of each round, and what puts things in another order each time.
-
-    Round 0, which does not count, brings the programs and their libraries into the page cache.
-    """
-    generator = random.Random(0)
-    for turn in range(rounds + 1):
-        yield turn, lambda names: generator.sample(names, len(names))
-
-
-def _fill_page_cache(model: Path) -> None:
-    for file in model.rglob("*"):
-        if file.is_file():
-            file.read_bytes()
 
 
 def _first_answer(contender: Command, model: Path, source: Path) -> dict[str, Any]:
@@ -166,15 +139,11 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> float:
     return float(difference / np.abs(other["output"]).max())
 
 
-def measure_inspection(
-    folder: Path, models: Sequence[str], rounds: int, progress: Progress
-) -> list[Row]:
+def measure_inspection(models: Sequence[str], rounds: int, progress: Progress) -> list[Row]:
     """What it takes to print all that there is to know about the largest of the models."""
-    model = max(models, key=lambda name: _size(folder / name))
-    path = str(folder / model)
-    show = native.find_program("saved_model_cli")
-    if show is None:
-        sys.exit("saved_model_cli, which comes with TensorFlow's wheel, is not on the path")
+    model = max(models, key=lambda name: _size(KERAS_MODELS / name))
+    path = str(KERAS_MODELS / model)
+    show = native.installed_command("saved_model_cli")
     ours, theirs = "savedmodel.inspect", "saved_model_cli show --all"
     inspect = f"import savedmodel; print(savedmodel.inspect({path!r}))"
     commands: dict[str, Command] = {
@@ -182,7 +151,7 @@ def measure_inspection(
         theirs: [show, "show", "--all", "--dir", path],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for turn, shuffled in _turns(rounds):
+    for turn, shuffled in turns(rounds):
         for name in shuffled(list(commands)):
             progress(f"round {turn} of {rounds}: {model}, {name}")
             start = time.monotonic()

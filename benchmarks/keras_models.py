@@ -1,6 +1,6 @@
 """Exports one model of Keras Applications. Needs TensorFlow's Python.
 
-    python benchmarks/load/models.py OUT_DIR NAME
+    python benchmarks/keras_models.py OUT_DIR NAME
 
 Writes OUT_DIR/NAME, and last OUT_DIR/NAME.json: the bytes of its weights. Nothing is downloaded:
 the weights are random, and the same each time.
