@@ -6,6 +6,7 @@ test_cli_oracle.py compares its text with TensorFlow's.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_tree(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(models / "keras_cnn" / "saved_model")
     tree = shown(capsys, "--dir", path, "--format", "tree")
     assert "→ image  float (?, 12, 12, 3)" in tree
-    assert "_all_variables.0  float32 (3, 3, 3, 4)" in tree
+    # Keras numbers them in another order each time.
+    assert re.search(r"_all_variables\.\d+  float32 \(3, 3, 3, 4\)", tree)
     assert "MetaGraph serve" in tree
     assert "checkpoint  21 tensors" in tree
 
