@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -269,3 +271,9 @@ def test_refused_values(models: Path, capsys: Capture) -> None:
 def test_trace_file_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
     assert profile("--dir", str(DIGITS), "--trace", str(tmp_path / "no" / "trace.json")) == 1
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_trace_is_written_though_nobody_reads_the_tables(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m savedmodel profile --dir '{DIGITS}' --trace trace.json | true"
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=120)
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]

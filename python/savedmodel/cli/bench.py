@@ -103,18 +103,17 @@ def run(args: argparse.Namespace) -> int:
 
         bench_plot.check(args.plot)
     report, samples = _measure(args)
-    if args.json is not None:
-        text = json_text(report) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-        else:
-            with writing(args.json):
-                Path(args.json).write_text(text, encoding="utf-8")
-    if args.json != "-":
-        _print(report, console())
+    # Files first: who reads the tables may have enough of them early.
     if args.plot is not None:
         with writing(args.plot):
             bench_plot.draw(args.plot, report, samples)
+    if args.json not in (None, "-"):
+        with writing(args.json):
+            Path(args.json).write_text(json_text(report) + "\n", encoding="utf-8")
+    if args.json == "-":
+        print(json_text(report))
+    else:
+        _print(report, console())
     return 0
 
 

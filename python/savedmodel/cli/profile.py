@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from savedmodel.cli import calls
 from savedmodel.cli.arguments import CommandError, UsageError, add_verb, whole_number, writing
-from savedmodel.cli.console import console, escaped
+from savedmodel.cli.console import console, escaped, json_text
 from savedmodel.cli.inputs import read_inputs
 
 if TYPE_CHECKING:
@@ -105,17 +104,17 @@ def run(args: argparse.Namespace) -> int:
         report = _report(model, signature, inputs, args.runs, untraced_ns, trace)
     if not trace.ops:
         raise CommandError(f"TensorFlow traced no op of signature '{signature.name}'")
-    if args.format == "json":
-        json.dump(report, sys.stdout, indent=2)
-        print()
-    else:
-        _print(report, trace, args.top, console())
+    # Files first: who reads the tables may have enough of them early.
     if args.trace is not None:
         from savedmodel.cli.trace import chrome_trace
 
         title = f"{signature.name} of {model.path}"
         with writing(args.trace):
             Path(args.trace).write_text(json.dumps(chrome_trace(trace, title)), encoding="utf-8")
+    if args.format == "json":
+        print(json_text(report))
+    else:
+        _print(report, trace, args.top, console())
     return 0
 
 
