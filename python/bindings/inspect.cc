@@ -131,20 +131,18 @@ class Records {
   py::object ToConcreteFunction(const ConcreteFunctionInfo& info) const {
     py::list arguments;
     py::dict keyword_arguments;
-    if (!info.arguments.is_none()) {
-      // The reader of SavedModels does not look whether it is (args, kwargs).
-      if (info.arguments.kind() == Value::Kind::kTuple &&
-          info.arguments.elements().size() == 2) {
-        const Value& positional = info.arguments.elements()[0];
-        const Value& keyword = info.arguments.elements()[1];
-        if (positional.kind() == Value::Kind::kTuple) {
-          for (const Value& value : positional.elements())
-            arguments.append(ToArgument(value));
-        }
-        if (keyword.kind() == Value::Kind::kDict) {
-          for (const auto& [key, value] : keyword.items())
-            keyword_arguments[Text(key)] = ToArgument(value);
-        }
+    // The reader of SavedModels does not look whether it is (args, kwargs).
+    if (info.arguments.kind() == Value::Kind::kTuple &&
+        info.arguments.elements().size() == 2) {
+      const Value& positional = info.arguments.elements()[0];
+      const Value& keyword = info.arguments.elements()[1];
+      if (positional.kind() == Value::Kind::kTuple) {
+        for (const Value& value : positional.elements())
+          arguments.append(ToArgument(value));
+      }
+      if (keyword.kind() == Value::Kind::kDict) {
+        for (const auto& [key, value] : keyword.items())
+          keyword_arguments[Text(key)] = ToArgument(value);
       }
     }
     return Make("ConcreteFunctionInfo", Text(info.name), Text(info.inputs),

@@ -155,9 +155,7 @@ Raises ValueError for a name that is not in the graph, TypeError for a wrong dty
           "flow stay functions.\n"
           "Returns (tensors, targets, nodes): what to fetch and to run in place of the "
           "given tensors, so\n"
-          "that everything is computed once, and the names of all nodes that have part "
-          "in "
-          "it.")
+          "that everything is computed once, and the names of all nodes that take part.")
       .def(
           "tensor_spec",
           [](const Session& self, const std::string& name) {

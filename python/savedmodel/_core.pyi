@@ -190,7 +190,7 @@ class Session:
         function that "StatefulPartitionedCall" calls becomes
         "savedmodel/inlined/StatefulPartitionedCall/dense/Relu". Bodies of control flow stay functions.
         Returns (tensors, targets, nodes): what to fetch and to run in place of the given tensors, so
-        that everything is computed once, and the names of all nodes that have part in it.
+        that everything is computed once, and the names of all nodes that take part.
         """
     def list_devices(self) -> list[DeviceAttributes]:
         ...

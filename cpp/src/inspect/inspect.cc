@@ -247,14 +247,14 @@ class MetaGraphReader {
       if (!object.has_function()) continue;
       for (const auto& child : object.children()) traces.insert(child.node_id());
     }
-    std::map<int, std::vector<std::string>> root_names;
+    std::vector<std::vector<std::string>> root_names(ToSize(graph.nodes_size()));
     if (graph.nodes_size() > 0) {
       for (const auto& child : graph.nodes(0).children())
-        root_names[child.node_id()].push_back(child.local_name());
+        root_names[ToSize(child.node_id())].push_back(child.local_name());
     }
     for (int id = 0; id < graph.nodes_size(); ++id) {
       const tf::SavedObject& object = graph.nodes(id);
-      std::vector<std::string>& names = root_names[id];
+      std::vector<std::string>& names = root_names[ToSize(id)];
       std::sort(names.begin(), names.end());
       switch (object.kind_case()) {
         case tf::SavedObject::kFunction: {

@@ -62,13 +62,13 @@ int ChooseMetaGraph(const std::vector<TagSet>& there, const std::string& export_
 }
 
 // TensorFlow's own validation builds the shape of each constant without a check of its
-// size, which aborts the process for one that overflows. Its optimizers abort for one
-// that has no value.
+// size, which aborts the process for one that overflows.
 void CheckShape(const tf::TensorProto& tensor, const std::string& where) {
   tf::TensorShape shape;
   ThrowIfError(tf::TensorShape::BuildTensorShape(tensor.tensor_shape(), &shape), where);
 }
 
+// What TensorFlow's validation or its optimizers would abort the process on.
 template <typename Nodes>
 void CheckNodes(const Nodes& nodes, const std::string& context) {
   for (const tf::NodeDef& node : nodes) {

@@ -9,13 +9,15 @@ namespace savedmodel {
 
 namespace tf = tensorflow;
 
+bool IsVariable(const tf::NodeDef& node) {
+  return node.op() == "VarHandleOp" || IsRefVariable(node);
+}
+
 bool IsTable(const tf::NodeDef& node) {
   return node.op().find("HashTable") != std::string::npos;
 }
 
-bool IsResource(const tf::NodeDef& node) {
-  return node.op() == "VarHandleOp" || IsRefVariable(node) || IsTable(node);
-}
+bool IsResource(const tf::NodeDef& node) { return IsVariable(node) || IsTable(node); }
 
 tf::DataType TypeAttr(const tf::NodeDef& node, const char* name) {
   const auto found = node.attr().find(name);

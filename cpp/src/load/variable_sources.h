@@ -13,6 +13,8 @@
 
 namespace savedmodel {
 
+// A handle, or a TF1 reference variable.
+bool IsVariable(const tensorflow::NodeDef& node);
 bool IsTable(const tensorflow::NodeDef& node);
 // A variable or a table.
 bool IsResource(const tensorflow::NodeDef& node);

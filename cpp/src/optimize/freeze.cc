@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "inspect/meta_graph.h"
+#include "load/variable_sources.h"
 #include "tensorflow/core/framework/function.pb.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/op.h"
@@ -572,10 +573,6 @@ class Rewriter {
 
 }  // namespace
 
-bool IsVariable(const tf::NodeDef& node) {
-  return node.op() == "VarHandleOp" || IsRefVariable(node);
-}
-
 FrozenGraph FreezeVariables(const GraphIndex& index,
                             const std::vector<std::string>& roots,
                             const std::unordered_map<std::string, std::string>& keep,
@@ -612,9 +609,7 @@ FrozenGraph FreezeVariables(const GraphIndex& index,
       frozen.kept[node->name()] = reason->second;
       continue;
     }
-    const auto found = node->attr().find("dtype");
-    const tf::DataType dtype =
-        found == node->attr().end() ? tf::DT_INVALID : found->second.type();
+    const tf::DataType dtype = TypeAttr(*node, "dtype");
     copy->set_op("Const");
     copy->clear_attr();
     (*copy->mutable_attr())["dtype"].set_type(dtype);

@@ -31,9 +31,6 @@ FrozenGraph FreezeVariables(const GraphIndex& index,
                             const std::unordered_map<std::string, std::string>& keep,
                             const std::string& context);
 
-// True for a node that a variable is: a handle or a TF1 reference variable.
-bool IsVariable(const tensorflow::NodeDef& node);
-
 }  // namespace savedmodel
 
 #endif  // SAVEDMODEL_OPTIMIZE_FREEZE_H_

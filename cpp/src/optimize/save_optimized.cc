@@ -8,6 +8,7 @@
 
 #include "core/status.h"
 #include "load/save.h"
+#include "load/variable_sources.h"
 #include "optimize/freeze.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
@@ -325,15 +326,14 @@ class Optimizer {
       state.push_back({&node, bundle_.graph->ExportTable(node.name())});
     }
     if (state.empty()) return;
-    // The saver adds nodes to the graph that these are in.
-    std::vector<std::pair<tf::NodeDef, std::vector<tf::Tensor>>> copies;
-    for (auto& [node, values] : state) copies.emplace_back(*node, std::move(values));
+    // The saver adds nodes to the graph, which leaves those that are there in their
+    // place.
     Saver saver(&result_);
-    for (auto& [node, values] : copies) {
-      if (IsVariable(node)) {
-        saver.AddVariable(node, std::move(values.front()));
+    for (auto& [node, values] : state) {
+      if (IsVariable(*node)) {
+        saver.AddVariable(*node, std::move(values.front()));
       } else {
-        saver.AddTable(node, std::move(values));
+        saver.AddTable(*node, std::move(values));
       }
     }
     saver.Finish(VariablesPrefix(directory.string()), context_);

@@ -66,7 +66,6 @@ InlinedFunctions Session::InlineFunctions(const std::vector<std::string>& tensor
   const std::unordered_set<std::string_view> affected = FindAffected(nodes, index);
 
   Inliner inliner(bundle->meta_graph_def.graph_def().library(), context);
-  std::unordered_set<std::string> calls;
   const auto renamed = [&](const std::string& input) {
     if (affected.count(NodeOf(input)) == 0) return input;
     return input[0] == '^' ? "^" + (kCopies + input.substr(1)) : kCopies + input;

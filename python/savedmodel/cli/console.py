@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
 # C0 and C1 control characters, DEL, the separators that end a line, and the marks that reorder
@@ -63,3 +65,10 @@ def size_text(count: int) -> str:
     from rich.filesize import decimal
 
     return decimal(count)
+
+
+def shape_text(shape: Sequence[int | None] | None) -> str:
+    """Return a shape with "?" for unknown sizes: "(?, 3)"."""
+    if shape is None:
+        return "of unknown rank"
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from savedmodel.cli.arguments import CommandError, UsageError, add_flag
-from savedmodel.cli.console import warn
+from savedmodel.cli.console import shape_text, warn
 
 if TYPE_CHECKING:
     import argparse
@@ -299,14 +299,9 @@ def _to_array(signature: Signature, key: str, value: Any) -> npt.NDArray[Any]:
     )
     if not fits:
         raise CommandError(
-            f"{where(signature, key)}: expected shape {_text(expected)}, got {array.shape}"
+            f"{where(signature, key)}: expected shape {shape_text(expected)}, got {array.shape}"
         )
     return array
-
-
-def _text(shape: tuple[int | None, ...] | None) -> str:
-    sizes = () if shape is None else shape
-    return f"({', '.join('?' if size is None else str(size) for size in sizes)})"
 
 
 def _cast(signature: Signature, key: str, value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

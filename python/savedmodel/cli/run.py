@@ -96,7 +96,12 @@ def run(args: argparse.Namespace) -> int:
     with savedmodel.load(args.dir, tags=args.tag_set, signatures=chosen) as model:
         signature = choose_signature(model, args.signature_def)
         inputs = read_inputs(args, signature)
-        fetches = _resolve(model, signature, args.fetch)
+        tensors = [spec.name for _, spec in sorted(signature.outputs.items())]
+        targets: list[str] = []
+        fetches: dict[str, str] = {}
+        if args.fetch:
+            tensors, targets, nodes = model.session.inline_functions(tensors)
+            fetches = _resolve(model, signature, args.fetch, nodes)
         results = [("output key", key) for key in sorted(signature.outputs)]
         results += [("tensor", name) for name in fetches]
         files: list[Path | None] = [None] * len(results)
@@ -105,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
             files = [outdir / file_name(key) for _, key in results]
             _check_directory(outdir)
             _check_files([file for file in files if file is not None], args.overwrite)
-        values = _call(model, signature, inputs, list(fetches.values()))
+        values = _call(model, signature, inputs, [*tensors, *fetches.values()], targets)
     for (kind, key), file, value in zip(results, files, values, strict=True):
         print(f"Result for {kind} {escaped(key)}:\n{value}")
         if file is not None:
@@ -124,17 +129,16 @@ def file_name(key: str) -> str:
     return "".join(f"%{ord(c):02X}" if c in unsafe else c for c in key) + ".npy"
 
 
-def _resolve(model: Model, signature: Signature, patterns: list[str]) -> dict[str, str]:
+def _resolve(
+    model: Model, signature: Signature, patterns: list[str], copies: list[str]
+) -> dict[str, str]:
     """Return what tensors are meant: by name, or all that a pattern with a '*' matches.
 
-    What they are called -> what to fetch: of nodes within functions, their copies.
+    What they are called -> what to fetch: of nodes within functions, their copies. `copies`: the
+    nodes that Session.inline_functions names.
     """
-    if not patterns:
-        return {}
     from fnmatch import fnmatchcase
 
-    outputs = [spec.name for spec in signature.outputs.values()]
-    _, _, copies = model.session.inline_functions(outputs)
     nodes = {name.removeprefix(_COPIES): name for name in copies}
     fetches: dict[str, str] = {}
     for pattern in patterns:
@@ -180,35 +184,32 @@ def _is_array(model: Model, tensor: str) -> bool:
 
 
 def _call(
-    model: Model, signature: Signature, inputs: dict[str, Array], fetches: list[str]
+    model: Model,
+    signature: Signature,
+    inputs: dict[str, Array],
+    tensors: list[str],
+    targets: list[str],
 ) -> list[Array]:
-    """Return the outputs, sorted by key, and then the fetched tensors."""
+    """Return these tensors: the outputs, sorted by key, and then what else is fetched."""
     given = signature.default_inputs | inputs
     missing = [spec.name for key, spec in signature.inputs.items() if key not in given]
-    if not fetches and not (missing and _have_defaults(model, missing)):
+    only_outputs = len(tensors) == len(signature.outputs)
+    if only_outputs and not (missing and _have_defaults(model, missing)):
         outputs = signature.run(inputs)  # or the error that names what is missing
         return [outputs[key] for key in sorted(outputs)]
     # As tensors of the graph, of which TF1 may leave some unfed.
     feeds = {signature.inputs[key].name: value for key, value in given.items()}
-    tensors = [spec.name for _, spec in sorted(signature.outputs.items())]
-    targets: list[str] = []
-    if fetches:
-        tensors, targets, _ = model.session.inline_functions(tensors)
-    return model.run([*tensors, *fetches], feeds, targets)
+    return model.run(tensors, feeds, targets)
 
 
 def _have_defaults(model: Model, tensors: Iterable[str]) -> bool:
     """Return whether the graph has values for these tensors where nothing is fed."""
+    from savedmodel.cli.show import find_meta_graph
     from savedmodel.inspection import inspect
 
-    op = "PlaceholderWithDefault"
-    with_default = {
-        node.name
-        for meta_graph in inspect(model.path, list_nodes=[op]).meta_graphs
-        if set(meta_graph.tags) == model.tags
-        for node in meta_graph.nodes
-        if not node.function
-    }
+    inspection = inspect(model.path, list_nodes=["PlaceholderWithDefault"])
+    nodes = find_meta_graph(inspection, model.tags).nodes
+    with_default = {node.name for node in nodes if not node.function}
     return all(tensor.partition(":")[0] in with_default for tensor in tensors)
 
 

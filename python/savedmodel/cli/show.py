@@ -17,11 +17,11 @@ from savedmodel.cli.arguments import (
     add_tag_set,
     add_verb,
 )
-from savedmodel.cli.console import console, escaped, json_text, size_text
+from savedmodel.cli.console import console, escaped, json_text, shape_text, size_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from rich.tree import Tree
 
@@ -268,7 +268,7 @@ def _tree(inspection: Inspection) -> Tree:
             label("checkpoint", f"{len(entries)} tensors, {size_text(read)} in {files}", "bold")
         )
         for key, entry in entries.items():
-            branch.add(label(key, f"{entry.dtype} {_shape(entry.shape)}"))
+            branch.add(label(key, f"{entry.dtype} {shape_text(entry.shape)}"))
     return tree
 
 
@@ -286,7 +286,7 @@ def _add_meta_graph(tree: Tree, info: MetaGraphInfo, label: Any) -> None:
             for arrow, infos in (("→", signature.inputs), ("←", signature.outputs)):
                 for name, tensor in infos.items():
                     dtype = tensor.dtype.removeprefix("DT_").lower()
-                    node.add(label(f"{arrow} {name}", f"{dtype} {_shape(tensor.shape)}"))
+                    node.add(label(f"{arrow} {name}", f"{dtype} {shape_text(tensor.shape)}"))
     if section := add_section("functions", len(info.functions)):
         for path, traces in info.functions.items():
             node = section.add(label(path or "(reached by no attribute)", style="green"))
@@ -298,7 +298,7 @@ def _add_meta_graph(tree: Tree, info: MetaGraphInfo, label: Any) -> None:
             section.add(
                 label(
                     variable.path or variable.name,
-                    f"{variable.dtype} {_shape(variable.shape)}{frozen}",
+                    f"{variable.dtype} {shape_text(variable.shape)}{frozen}",
                 )
             )
     if section := add_section("tables", len(info.tables)):
@@ -310,9 +310,3 @@ def _add_meta_graph(tree: Tree, info: MetaGraphInfo, label: Any) -> None:
     if section := add_section("ops", len(info.ops)):
         ops = sorted(info.ops.items(), key=lambda item: (-item[1], item[0]))
         section.add(label(", ".join(f"{op} {count}" for op, count in ops)))
-
-
-def _shape(shape: Sequence[int | None] | None) -> str:
-    if shape is None:
-        return "of unknown rank"
-    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
