@@ -93,6 +93,8 @@ void EndCalls() {
   PyEval_RestoreThread(state);
 }
 
+void ForgetCalls() { calls_under_way.store(0); }
+
 std::shared_ptr<const void> HoldObject(PyObject* object) {
   Py_INCREF(object);
   return std::shared_ptr<const void>(object, &Release);

@@ -28,6 +28,9 @@ class GilRelease {
 // atexit calls it. Requires GIL.
 void EndCalls();
 
+// For the child of a fork(), where no thread is left that was in a call.
+void ForgetCalls();
+
 // A reference to a Python object that C++ may give up on any thread: with the GIL at
 // once, without it (a thread of TensorFlow's) by a queue that DrainReleases() empties.
 // TensorFlow's threads never take the GIL. Requires GIL to make.

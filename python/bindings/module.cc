@@ -1,6 +1,8 @@
 #define SAVEDMODEL_NUMPY_API_OWNER
 #include "numpy_api.h"
 // NumPy's header goes first: it decides about its function table.
+#include <pthread.h>
+
 #include "gil.h"
 #include "register.h"
 #include "savedmodel/version.h"
@@ -15,10 +17,12 @@ PYBIND11_MODULE(_core, m) {
 
   pybind11::module_::import("atexit").attr("register")(
       pybind11::cpp_function(&savedmodel::python::EndCalls));
+  pthread_atfork(nullptr, nullptr, &savedmodel::python::ForgetCalls);
   savedmodel::python::RegisterErrors(m);
   savedmodel::python::RegisterAllocator(m);
   savedmodel::python::RegisterOptions(m);
   savedmodel::python::RegisterSession(m);
+  savedmodel::python::RegisterBatching(m);
   savedmodel::python::RegisterSignature(m);
   savedmodel::python::RegisterSavedModel(m);
   savedmodel::python::RegisterObjectGraph(m);

@@ -7,6 +7,7 @@
 namespace savedmodel::python {
 
 void RegisterAllocator(pybind11::module_& m);
+void RegisterBatching(pybind11::module_& m);
 void RegisterErrors(pybind11::module_& m);
 void RegisterInspect(pybind11::module_& m);
 void RegisterModel(pybind11::module_& m);
