@@ -16,10 +16,16 @@ namespace savedmodel::python {
 SAVEDMODEL_ANNOTATION(ArrayObject);
 SAVEDMODEL_ANNOTATION(TensorSpecObject);
 SAVEDMODEL_ANNOTATION(FingerprintObject);
+SAVEDMODEL_ANNOTATION(FutureObject);
+SAVEDMODEL_ANNOTATION(CoroutineObject);
+SAVEDMODEL_ANNOTATION(BatchStatsObject);
+SAVEDMODEL_ANNOTATION(BatchedSignatureObject);
+SAVEDMODEL_ANNOTATION(SignatureObject);
 SAVEDMODEL_ANNOTATION(DiagnosisObject);
 SAVEDMODEL_ANNOTATION(InspectionObject);
 SAVEDMODEL_ANNOTATION(LoadReportObject);
 SAVEDMODEL_ANNOTATION(OptimizeReportObject);
+SAVEDMODEL_ANNOTATION(RunnerObject);
 #undef SAVEDMODEL_ANNOTATION
 
 using ArrayDict = pybind11::typing::Dict<pybind11::str, ArrayObject>;
@@ -38,10 +44,20 @@ namespace pybind11::detail {
 SAVEDMODEL_ANNOTATION_NAME(ArrayObject, "numpy.typing.NDArray[typing.Any]");
 SAVEDMODEL_ANNOTATION_NAME(TensorSpecObject, "savedmodel.specs.TensorSpec");
 SAVEDMODEL_ANNOTATION_NAME(FingerprintObject, "savedmodel.specs.Fingerprint | None");
+SAVEDMODEL_ANNOTATION_NAME(FutureObject,
+                           "concurrent.futures.Future["
+                           "dict[str, numpy.typing.NDArray[typing.Any]]]");
+SAVEDMODEL_ANNOTATION_NAME(CoroutineObject,
+                           "collections.abc.Coroutine[typing.Any, typing.Any, "
+                           "dict[str, numpy.typing.NDArray[typing.Any]]]");
+SAVEDMODEL_ANNOTATION_NAME(BatchStatsObject, "savedmodel.specs.BatchStats");
+SAVEDMODEL_ANNOTATION_NAME(BatchedSignatureObject, "BatchedSignature");
+SAVEDMODEL_ANNOTATION_NAME(SignatureObject, "Signature");
 SAVEDMODEL_ANNOTATION_NAME(DiagnosisObject, "savedmodel.diagnosis.Diagnosis");
 SAVEDMODEL_ANNOTATION_NAME(InspectionObject, "savedmodel.inspection.Inspection");
 SAVEDMODEL_ANNOTATION_NAME(LoadReportObject, "savedmodel.specs.LoadReport");
 SAVEDMODEL_ANNOTATION_NAME(OptimizeReportObject, "savedmodel.specs.OptimizeReport");
+SAVEDMODEL_ANNOTATION_NAME(RunnerObject, "savedmodel.specs.Runner");
 #undef SAVEDMODEL_ANNOTATION_NAME
 
 }  // namespace pybind11::detail

@@ -130,8 +130,24 @@ void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place) {
   }
 }
 
+Tensor ViewOut(PyObject* object) {
+  PyArrayObject* array = AsArray(object);
+  const DataType dtype = TensorFlowDtype(PyArray_DESCR(array));
+  if (!PyArray_ISCARRAY(array) || dtype == DataType::kString ||
+      PyArray_SIZE(array) == 0 ||
+      reinterpret_cast<std::uintptr_t>(PyArray_DATA(array)) % kTensorAlignment != 0) {
+    return Tensor();
+  }
+  return Tensor::View(dtype, ShapeOf(array), PyArray_DATA(array), nullptr);
+}
+
+bool IsIn(const Tensor& tensor, PyObject* object) {
+  return tensor.num_elements() != 0 && tensor.data() == PyArray_DATA(AsArray(object));
+}
+
 void WriteOut(const Tensor& tensor, PyObject* object, const Place& place) {
   PyArrayObject* array = AsArray(object);
+  if (IsIn(tensor, object)) return;
   const Shape shape = ShapeOf(array);
   if (shape != tensor.shape()) {
     throw Error(ErrorCode::kInvalidArgument,

@@ -23,6 +23,11 @@ const Tensor* OutputTensor(PyArrayObject* array);
 // Throws unless `object` can take an output of this spec: TypeError for another type or
 // dtype, Error(InvalidArgument) for a read-only array or one of a shape that cannot fit.
 void CheckOut(PyObject* object, const TensorSpec& spec, const Place& place);
+// The memory of an array that passed CheckOut, for a result to be written to; empty where
+// that cannot be. The array must outlive it. Requires GIL.
+Tensor ViewOut(PyObject* object);
+// True if the tensor is in the array's memory already.
+bool IsIn(const Tensor& tensor, PyObject* object);
 // Writes the tensor into an array that passed CheckOut. Throws Error(InvalidArgument) if
 // the shapes differ. Requires GIL.
 void WriteOut(const Tensor& tensor, PyObject* object, const Place& place);

@@ -16,10 +16,18 @@ namespace {
 
 namespace py = pybind11;
 
+OptimizeLevel ToOptimizeLevel(const std::string& name) {
+  if (name == "none") return OptimizeLevel::kNone;
+  if (name == "default") return OptimizeLevel::kDefault;
+  if (name == "max") return OptimizeLevel::kMax;
+  throw py::value_error("optimize: expected 'none', 'default' or 'max', got '" + name +
+                        "'");
+}
+
 Model Load(const py::object& path, const py::object& tags,
            const py::object& session_options, const py::object& run_options,
            std::optional<std::int64_t> version, const py::object& signatures,
-           bool warmup) {
+           const std::string& optimize, bool warmup, bool verify) {
   DrainReleases();
   LoadOptions options;
   if (!tags.is_none()) options.tags = ToNames(tags, "tags");
@@ -28,6 +36,8 @@ Model Load(const py::object& path, const py::object& tags,
   options.version = version;
   if (!signatures.is_none()) options.signatures = ToNames(signatures, "signatures");
   options.warmup = warmup;
+  options.optimize = ToOptimizeLevel(optimize);
+  options.verify = verify;
   const std::string bytes = ToPath(path);
   const GilRelease released;
   return Model::Load(bytes, options);
@@ -41,7 +51,7 @@ void RegisterModel(py::module_& m) {
                     py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&Load), py::arg("path"), py::arg("tags"), py::arg("session_options"),
            py::arg("run_options"), py::arg("version"), py::arg("signatures"),
-           py::arg("warmup"))
+           py::arg("optimize"), py::arg("warmup"), py::arg("verify"))
       .def(
           "signature",
           [](const Model& self, const std::string& name) {

@@ -1,6 +1,5 @@
 #include "signature.h"
 
-#include <cxxabi.h>
 #include <pybind11/stl.h>
 
 #include <optional>
@@ -9,7 +8,9 @@
 #include "annotations.h"
 #include "array_in.h"
 #include "array_out.h"
+#include "batching.h"
 #include "convert.h"
+#include "direct_call.h"
 #include "gil.h"
 #include "numpy_api.h"
 #include "register.h"
@@ -222,9 +223,6 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
           static_cast<std::size_t>(indices[static_cast<std::size_t>(position)]);
       CheckOut(array.ptr(), specs[index].spec, self.OutputPlace(index));
     }
-    if (mode == CopyMode::kNever && !into.empty()) {
-      Fail(self, "copy=False, but out= is filled by a copy");
-    }
   }
   if (mode == CopyMode::kNever) {
     for (const int index : indices) {
@@ -239,6 +237,13 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
   const std::vector<Tensor> feeds =
       Convert(self, Order(self, given.ptr()), [mode](PyObject*) { return mode; });
   const std::optional<RunOptions> options = ToOptionalRunOptions(run_options);
+  std::vector<Tensor> receivers;
+  if (!into.empty()) {
+    for (const py::object& name : names) {
+      receivers.push_back(into.contains(name) ? ViewOut(py::object(into[name]).ptr())
+                                              : Tensor());
+    }
+  }
   std::vector<Tensor> results;
   RunMetadata collected;
   {
@@ -255,9 +260,10 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
           "copy=False, but a copy is needed: the graph may keep an input beyond the call "
           "(it assigns to a variable, or fills a queue or a similar resource)");
     }
-    results = self.signature.RunPositional(feeds, outputs.is_none() ? nullptr : &indices,
-                                           options ? &*options : nullptr,
-                                           metadata == nullptr ? nullptr : &collected);
+    results = self.signature.RunPositional(
+        feeds, outputs.is_none() ? nullptr : &indices, options ? &*options : nullptr,
+        metadata == nullptr ? nullptr : &collected, nullptr,
+        receivers.empty() ? nullptr : &receivers);
   }
   // Not filled in place: other threads may read it meanwhile.
   if (metadata != nullptr) *metadata = std::move(collected);
@@ -267,6 +273,9 @@ ArrayDict Run(const PySignature& self, const py::object& inputs,
     const auto index = static_cast<std::size_t>(indices[i]);
     if (into.contains(names[i])) {
       const py::object array = into[names[i]];
+      if (mode == CopyMode::kNever && !IsIn(results[i], array.ptr())) {
+        Fail(self, "copy=False, but out= needs a copy for output " + Describe(names[i]));
+      }
       WriteOut(results[i], array.ptr(), self.OutputPlace(index));
       dict[names[i]] = array;
     } else {
@@ -298,31 +307,6 @@ ArrayDict CallBound(const PyBoundCall& self) {
   return ToDict(self.output_names, std::move(outputs));
 }
 
-// The C++ object inside a Python object of a class bound here.
-template <typename T>
-const T& Unwrap(PyObject* object) {
-  auto* instance = reinterpret_cast<py::detail::instance*>(object);
-  const py::detail::value_and_holder held = instance->get_value_and_holder();
-  if (!held.holder_constructed()) {  // made by __new__ alone
-    throw py::type_error(std::string(Py_TYPE(object)->tp_name) +
-                         " cannot be made from Python");
-  }
-  return *static_cast<const T*>(held.value_ptr());
-}
-
-// Runs `body`, turning what it throws into a Python exception as pybind11 does.
-template <typename Body>
-PyObject* Guarded(const Body& body) {
-  try {
-    return py::object(body()).release().ptr();
-  } catch (const abi::__forced_unwind&) {
-    throw;  // Python ends this thread; see GilRelease
-  } catch (...) {
-    py::detail::try_translate_exceptions();
-    return nullptr;
-  }
-}
-
 PyObject* SignatureCall(PyObject* self, PyObject* args, PyObject* kwargs) {
   return Guarded([&] { return Call(Unwrap<PySignature>(self), args, kwargs); });
 }
@@ -335,14 +319,6 @@ PyObject* BoundCallCall(PyObject* self, PyObject* args, PyObject* kwargs) {
     }
     return CallBound(Unwrap<PyBoundCall>(self));
   });
-}
-
-// Makes object(...) go straight to `call`: pybind11's dispatch costs as much as the rest
-// of a call. The documented __call__ of the class stays, for those who name it.
-void SetCall(const py::handle& cls, ternaryfunc call) {
-  auto* type = reinterpret_cast<PyTypeObject*>(cls.ptr());
-  type->tp_call = call;
-  PyType_Modified(type);
 }
 
 SpecDict Specs(const std::vector<py::object>& names, const std::vector<NamedSpec>& specs,
@@ -373,6 +349,21 @@ std::string Repr(const PySignature& self) {
 
 py::object MakeSignature(Signature signature) {
   return py::cast(PySignature(std::move(signature)));
+}
+
+const Signature& GetSignature(const py::handle& signature) {
+  return Unwrap<PySignature>(signature.ptr()).signature;
+}
+
+std::vector<Tensor> ToInputs(const py::handle& signature, PyObject* args,
+                             PyObject* kwargs) {
+  const auto& self = Unwrap<PySignature>(signature.ptr());
+  return Convert(self, OrderArguments(self, args, kwargs),
+                 [](PyObject*) { return CopyMode::kIfNeeded; });
+}
+
+ArrayDict ToOutputs(const py::handle& signature, std::vector<Tensor> outputs) {
+  return ToDict(Unwrap<PySignature>(signature.ptr()).output_names, std::move(outputs));
 }
 
 void RegisterSignature(py::module_& m) {
@@ -408,8 +399,9 @@ before anything runs; SavedModelError for what the graph reports.)");
 
 inputs: mapping of input names to arrays (None: no inputs).
 outputs: a name or names; only what they need is run. All by default.
-out: mapping of output names to arrays that receive those outputs (by a copy), of the same
-    dtype and shape, and are returned in their place.
+out: mapping of output names to arrays that receive those outputs, of the same dtype and
+    shape, and are returned in their place. The engine's last kernel writes them where it can
+    (C-contiguous, 64-byte aligned arrays that overlap no input); otherwise they are copied.
 run_options: RunOptions of this call, in place of those of loading.
 metadata: a RunMetadata that is filled if run_options ask for a trace.
 copy: None copies where it must, False raises ValueError instead, True copies every input
@@ -462,7 +454,22 @@ every call reads their current contents. Python numbers, strings and NumPy scala
             return Specs(self.output_names, self.signature.outputs(), true);
           },
           "As TensorFlow spells it: {name: TensorSpec}.")
+      .def_property_readonly(
+          "runner",
+          [](const PySignature& self) {
+            Runner runner;
+            {
+              const GilRelease released;
+              runner = self.signature.runner();
+            }
+            return RunnerObject(py::module_::import("savedmodel.specs")
+                                    .attr("Runner")(runner.name, runner.reason));
+          },
+          "What answers calls: Runner(name, reason), \"engine\" or \"session\" and why "
+          "not "
+          "the engine.")
       .def("__repr__", &Repr);
+  DefineAsynchronousCalls(cls);
   SetCall(cls, &SignatureCall);
 }
 

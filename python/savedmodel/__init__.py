@@ -37,18 +37,21 @@ from savedmodel.errors import (
     UnknownSignatureError,
 )
 from savedmodel.specs import (
+    BatchStats,
     CopyStats,
     Fingerprint,
     LoadPhase,
     LoadReport,
     OptimizeReport,
     RaggedTensorValue,
+    Runner,
     SparseTensorValue,
     TensorSpec,
 )
 
 if TYPE_CHECKING:
     from savedmodel._native import (
+        BatchedSignature,
         BoundCall,
         ConcreteFunction,
         DeviceAttributes,
@@ -76,6 +79,8 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "Asset",
+    "BatchStats",
+    "BatchedSignature",
     "BoundCall",
     "CancelledError",
     "ConcreteFunction",
@@ -102,6 +107,7 @@ __all__ = [
     "ResourceExhaustedError",
     "RunMetadata",
     "RunOptions",
+    "Runner",
     "SavedModelBundle",
     "SavedModelError",
     "Session",

@@ -4,12 +4,13 @@ The native half of savedmodel. Use the names that `savedmodel` exports.
 """
 from __future__ import annotations
 import collections.abc
+import concurrent.futures
 import numpy.typing
 import savedmodel.diagnosis
 import savedmodel.inspection
 import savedmodel.specs
 import typing
-__all__: list[str] = ['BoundCall', 'ConcreteFunction', 'DeviceAttributes', 'Function', 'Model', 'Object', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'Variable', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'diagnose', 'inspect', 'load_saved_model', 'set_log_level']
+__all__: list[str] = ['BatchedSignature', 'BoundCall', 'ConcreteFunction', 'DeviceAttributes', 'Function', 'Model', 'Object', 'PreparedCall', 'RunMetadata', 'RunOptions', 'SavedModelBundle', 'Session', 'SessionCallable', 'SessionOptions', 'Signature', 'SignatureDef', 'SubmittedCall', 'TENSORFLOW_VERSION', 'TENSOR_ALIGNMENT', 'Variable', 'aligned_allocator', 'aligned_empty', 'contains_saved_model', 'copy_counts', 'diagnose', 'inspect', 'load_saved_model', 'set_log_level', 'stop_completions', 'wait_for_completions']
 class aligned_allocator:
     """
     Makes new NumPy arrays TensorFlow-aligned.
@@ -211,6 +212,89 @@ class Session:
         """
         The dtype and static shape of a tensor of the graph.
         """
+class PreparedCall:
+    """
+    What `Signature.submit` puts into its pool.
+    """
+    def __init__(self, signature: typing.Any, args: tuple[typing.Any, ...], inputs: dict[str, typing.Any]) -> None:
+        ...
+    def cancel(self) -> bool:
+        ...
+    def run(self) -> dict[str, numpy.typing.NDArray[typing.Any]]:
+        ...
+class SubmittedCall:
+    """
+    A call in a BatchedSignature's queue.
+    """
+    def cancel(self) -> bool:
+        ...
+class BatchedSignature:
+    """
+    Runs the rows of many concurrent calls of a signature at once.
+    
+    Made by `Signature.batched`. batched(x=array, ...) -> dict of arrays waits for its batch; the
+    first dimension of every input and output counts the rows. Any number of threads may call it.
+    
+    The rows of a batch are copied into one tensor for each input. Each caller gets its rows of the
+    outputs without a copy: views of one array, read-only unless the call was alone in its batch.
+    Calls whose other sizes differ run in separate batches. All inputs of a call have the same number
+    of rows; one that has a default value and is left out goes into the batch as it is.
+    
+    Raises what `Signature` raises for its inputs, before they are enqueued; ValueError for unequal
+    numbers of rows, and for more than max_batch_size; UnavailableError if the queue is full;
+    FailedPreconditionError after close(), or if an output has not the rows of its batch. What the run
+    of a batch raises, each of its callers gets.
+    """
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> dict[str, numpy.typing.NDArray[typing.Any]]:
+        """
+        Waits for the call's batch, and returns its rows of the outputs.
+        """
+    def __enter__(self) -> BatchedSignature:
+        ...
+    def __exit__(self, *args: typing.Any) -> None:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def _submit(self, future: typing.Any, args: tuple[typing.Any, ...], inputs: dict[str, typing.Any]) -> SubmittedCall:
+        ...
+    def close(self, limit: typing.SupportsFloat | typing.SupportsIndex | None = None) -> bool:
+        """
+        Finishes what is in the queue, and waits for it.
+        
+        Later calls raise FailedPreconditionError. limit: seconds after which it gives up and returns
+        False, leaving behind what still runs. May be repeated.
+        """
+    def run(self, inputs: typing.Any, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> dict[str, numpy.typing.NDArray[typing.Any]]:
+        """
+        The same, for no longer than `timeout` seconds.
+        
+        Then the rows leave the queue, and DeadlineExceededError (a TimeoutError) is raised.
+        """
+    def run_async(self, *args: typing.Any, **kwargs: typing.Any) -> collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.typing.NDArray[typing.Any]]]:
+        """
+        The same for asyncio: await signature.run_async(x=array).
+        
+        Cancelling the task raises asyncio.CancelledError in it at once, and cancels the call as
+        `submit` has it.
+        """
+    def submit(self, *args: typing.Any, **kwargs: typing.Any) -> concurrent.futures.Future[dict[str, numpy.typing.NDArray[typing.Any]]]:
+        """
+        Calls the signature on another thread: a future of what the call returns.
+        
+        Inputs are converted and checked here, so that what is wrong with them is raised here; do not
+        change an array's contents until the future is done. `cancel()` of a future that is not done
+        always succeeds: a call that waits is dropped, the result of one that runs.
+        """
+    @property
+    def signature(self) -> Signature:
+        """
+        The Signature.
+        """
+    @property
+    def stats(self) -> savedmodel.specs.BatchStats:
+        """
+        BatchStats(batches, rows, padded_rows): sums since the beginning.
+        """
 class BoundCall:
     """
     Inputs of a signature, checked once.
@@ -243,6 +327,24 @@ class Signature:
         """
     def __repr__(self) -> str:
         ...
+    def batched(self, max_batch_size: typing.SupportsInt | typing.SupportsIndex = 1000, batch_timeout_micros: typing.SupportsInt | typing.SupportsIndex = 0, allowed_batch_sizes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None, max_enqueued_batches: typing.SupportsInt | typing.SupportsIndex = 10, num_batch_threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> BatchedSignature:
+        """
+        Makes a BatchedSignature, which runs the rows of many concurrent calls at once.
+        
+        Names, meanings and defaults of TensorFlow Serving's batching parameters:
+        
+        max_batch_size: the most rows of a batch, and of one call.
+        batch_timeout_micros: how long a batch waits for more rows while a thread is free to run it.
+            With 0 none waits; rows gather while all threads are busy.
+        allowed_batch_sizes: increasing sizes that batches are padded to, by repeating the first row;
+            the last is max_batch_size. None: no padding.
+        max_enqueued_batches: the most batches that wait for a thread; a call that would begin another
+            raises UnavailableError.
+        num_batch_threads: the most batches that run at once. None: as many as there are CPUs.
+        
+        Raises ValueError for a signature with an input or output that is known to have no first
+        dimension of any size.
+        """
     def bind(self, *args: typing.Any, **kwargs: typing.Any) -> BoundCall:
         """
         Checks the inputs once: signature.bind(x=buffer, ...) -> BoundCall.
@@ -256,12 +358,28 @@ class Signature:
         
         inputs: mapping of input names to arrays (None: no inputs).
         outputs: a name or names; only what they need is run. All by default.
-        out: mapping of output names to arrays that receive those outputs (by a copy), of the same
-            dtype and shape, and are returned in their place.
+        out: mapping of output names to arrays that receive those outputs, of the same dtype and
+            shape, and are returned in their place. The engine's last kernel writes them where it can
+            (C-contiguous, 64-byte aligned arrays that overlap no input); otherwise they are copied.
         run_options: RunOptions of this call, in place of those of loading.
         metadata: a RunMetadata that is filled if run_options ask for a trace.
         copy: None copies where it must, False raises ValueError instead, True copies every input
             first and makes every output writable.
+        """
+    def run_async(self, *args: typing.Any, **kwargs: typing.Any) -> collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.typing.NDArray[typing.Any]]]:
+        """
+        The same for asyncio: await signature.run_async(x=array).
+        
+        Cancelling the task raises asyncio.CancelledError in it at once, and cancels the call as
+        `submit` has it.
+        """
+    def submit(self, *args: typing.Any, **kwargs: typing.Any) -> concurrent.futures.Future[dict[str, numpy.typing.NDArray[typing.Any]]]:
+        """
+        Calls the signature on another thread: a future of what the call returns.
+        
+        Inputs are converted and checked here, so that what is wrong with them is raised here; do not
+        change an array's contents until the future is done. `cancel()` of a future that is not done
+        always succeeds: a call that waits is dropped, the result of one that runs.
         """
     @property
     def default_inputs(self) -> dict[str, numpy.typing.NDArray[typing.Any]]:
@@ -283,6 +401,11 @@ class Signature:
     def outputs(self) -> dict[str, savedmodel.specs.TensorSpec]:
         """
         Name -> TensorSpec, whose name is the tensor's in the graph.
+        """
+    @property
+    def runner(self) -> savedmodel.specs.Runner:
+        """
+        What answers calls: Runner(name, reason), "engine" or "session" and why not the engine.
         """
     @property
     def structured_input_signature(self) -> tuple[tuple[()], dict[str, savedmodel.specs.TensorSpec]]:
@@ -460,7 +583,7 @@ class Model:
     """
     The native half of savedmodel.Model.
     """
-    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, signatures: typing.Any, warmup: bool) -> None:
+    def __init__(self, path: typing.Any, tags: typing.Any, session_options: typing.Any, run_options: typing.Any, version: typing.SupportsInt | typing.SupportsIndex | None, signatures: typing.Any, optimize: str, warmup: bool, verify: bool) -> None:
         ...
     def close(self) -> None:
         ...
@@ -527,6 +650,10 @@ def load_saved_model(session_options: typing.Any, run_options: typing.Any, expor
     `savedmodel.load` is the comfortable way; this is the bare one.
     """
 def set_log_level(level: int) -> None:
+    ...
+def stop_completions() -> None:
+    ...
+def wait_for_completions() -> list[tuple[typing.Any, typing.Any, typing.Any]]:
     ...
 TENSORFLOW_VERSION: str = '2.21.0'
 TENSOR_ALIGNMENT: int = 64

@@ -74,7 +74,9 @@ class Model:
         run_options: RunOptionsLike = None,
         version: int | None = None,
         signatures: Iterable[str] | str | None = None,
+        optimize: str = "default",
         warmup: bool = False,
+        verify: bool = False,
     ) -> None:
         """See `savedmodel.load`."""
         if tags is not None and not isinstance(tags, str):
@@ -85,8 +87,17 @@ class Model:
         self._archive = archive.unpack(path)
         folder = os.fspath(path) if self._archive is None else self._archive.folder
         self._native = _native.NativeModel(
-            folder, tags, session_options, run_options, version, signatures, warmup
+            folder,
+            tags,
+            session_options,
+            run_options,
+            version,
+            signatures,
+            optimize,
+            warmup,
+            verify,
         )
+        self._optimize = optimize
         self._version = version
         self._signatures = Signatures(self._native)
         self._objects = ObjectGraph(self, self._native)
@@ -280,6 +291,7 @@ class Model:
             self.fingerprint,
             None if unpacked is None else self._version,
             self._chosen_signatures,
+            self._optimize,
         )
 
 
@@ -291,10 +303,11 @@ def _unpickle(
     fingerprint: Fingerprint | None,
     version: int | None,
     signatures: Iterable[str] | str | None,
+    optimize: str,
 ) -> Model:
     from savedmodel.errors import FailedPreconditionError
 
-    model = Model(path, tags, session_options, run_options, version, signatures)
+    model = Model(path, tags, session_options, run_options, version, signatures, optimize)
     if model.fingerprint != fingerprint:
         model.close()
         raise FailedPreconditionError(
@@ -311,7 +324,9 @@ def load(
     run_options: RunOptionsLike = None,
     version: int | None = None,
     signatures: Iterable[str] | str | None = None,
+    optimize: str = "default",
     warmup: bool = False,
+    verify: bool = False,
 ) -> Model:
     """Loads a SavedModel.
 
@@ -329,10 +344,20 @@ def load(
         signatures: restricts the model to these: nothing else is restored or compiled until a
             function, a variable or a tensor of the graph is asked for. None: all signatures, and
             the variables of all functions.
+        optimize: "none" is what LoadSavedModel and a session's callable give, bit for bit.
+            "default" may round differently (within 1e-5 of an output's scale): constants and
+            variables that nothing changes are computed with beforehand, ops are fused, and what
+            qualifies is answered by an engine in place of the session (`Signature.runner`).
+            "max" may round more; today it does what "default" does, because nothing else has
+            been measured to be faster. What is assigned to a variable is seen by the next call
+            on every level. With SAVEDMODEL_ENGINE=session in the environment the session
+            answers all calls.
         warmup: whether to replay the calls of `assets.extra/tf_serving_warmup_requests` before
             returning, as TensorFlow Serving does: at most 1000 records of predict, classify,
             regress and multi-inference logs. It is no error if the SavedModel has no such file;
             a call that fails is. Unpickling a model replays nothing.
+        verify: whether to run each signature on random inputs, optimized and not, and to raise
+            FailedPreconditionError if an answer differs by more than the level allows.
 
     Raises:
         NotFoundError: no such directory, version or tag set, or files of the model are missing.
@@ -340,7 +365,9 @@ def load(
         InvalidArgumentError: several MetaGraphs and no tags, or a graph that cannot be built.
         SavedModelError: anything else that TensorFlow reports. Nothing is left half-loaded.
     """
-    return Model(path, tags, session_options, run_options, version, signatures, warmup)
+    return Model(
+        path, tags, session_options, run_options, version, signatures, optimize, warmup, verify
+    )
 
 
 def copy_stats() -> CopyStats:

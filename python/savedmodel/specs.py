@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "BatchStats",
     "CopyStats",
     "Fingerprint",
     "LoadPhase",
     "LoadReport",
     "OptimizeReport",
     "RaggedTensorValue",
+    "Runner",
     "SparseTensorValue",
     "TensorSpec",
 ]
@@ -90,12 +92,23 @@ class OptimizeReport(NamedTuple):
     variables_kept: Mapping[str, str]
 
 
+class Runner(NamedTuple):
+    """What answers a signature's calls.
+
+    `name`: "engine", which runs TensorFlow's kernels one by one on the caller's thread, or
+    "session", which runs every graph. `reason`: why it is the session, "" for the engine.
+    """
+
+    name: str
+    reason: str
+
+
 class LoadReport(dict[str, LoadPhase]):
     """What loading did: phase -> seconds and bytes read from disk.
 
     "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
-    "create": the session. "restore": the variables. "init": the tables. "warmup": with
-    `load(..., warmup=True)`.
+    "optimize": making signatures ready for the engine. "create": the session. "restore": the
+    variables. "init": the tables. "warmup": with `load(..., warmup=True)`.
 
     `repairs`: the variables that signatures or functions read, that the SavedModel's own restore
     op leaves without a value, and that were restored all the same (Keras 3 saves such models with
@@ -121,6 +134,17 @@ class LoadReport(dict[str, LoadPhase]):
             f"LoadReport({super().__repr__()}, repairs={self.repairs}, "
             f"bytes_restored={self.bytes_restored}, bytes_saved={self.bytes_saved})"
         )
+
+
+class BatchStats(NamedTuple):
+    """What a `BatchedSignature` has run so far.
+
+    `rows`: of the calls in its `batches`. `padded_rows`: what was added to them.
+    """
+
+    batches: int
+    rows: int
+    padded_rows: int
 
 
 class CopyStats(NamedTuple):

@@ -18,6 +18,13 @@
 
 namespace savedmodel {
 
+// How far a model may depart from the session that LoadSavedModel gives.
+enum class OptimizeLevel {
+  kNone,     // Not at all: the same answers, bit for bit.
+  kDefault,  // Answers that differ by rounding, at most 1e-5 of an output's scale.
+  kMax,      // Today the same: nothing that rounds more has been measured to be faster.
+};
+
 struct LoadOptions {
   // Exactly the tags of one MetaGraph. Absent: {"serve"} if the SavedModel has it, else
   // its only MetaGraph, else an error that lists the choices.
@@ -35,6 +42,12 @@ struct LoadOptions {
   // that file, as TensorFlow Serving does: at most 1000 records of predict, classify,
   // regress and multi-inference logs. One that fails makes Load throw.
   bool warmup = false;
+  // With the environment variable SAVEDMODEL_ENGINE=session the session answers all
+  // calls, whatever this says.
+  OptimizeLevel optimize = OptimizeLevel::kDefault;
+  // Runs each signature on random inputs, optimized and not; Load throws
+  // FailedPrecondition where the answers differ by more than the level allows.
+  bool verify = false;
 };
 
 // What Model::SaveOptimized made of a model's variables.

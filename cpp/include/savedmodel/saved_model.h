@@ -40,8 +40,8 @@ struct Fingerprint {
 // One phase of loading.
 struct LoadPhase {
   // "library" (libtensorflow_cc, with a process's first model), "read" (saved_model.pb),
-  // "create" (the session), "restore" (the variables), "init" (the tables), "warmup" (if
-  // LoadOptions::warmup).
+  // "optimize" (unless LoadOptions::optimize is kNone), "create" (the session), "restore"
+  // (the variables), "init" (the tables), "warmup" (if LoadOptions::warmup).
   std::string name;
   double seconds = 0;
   std::uint64_t bytes = 0;  // read from disk; 0 where a phase reads nothing of its own

@@ -14,6 +14,8 @@
 #ifndef SAVEDMODEL_SAVEDMODEL_H_
 #define SAVEDMODEL_SAVEDMODEL_H_
 
+#include "savedmodel/batching.h"      // IWYU pragma: export
+#include "savedmodel/cancellation.h"  // IWYU pragma: export
 #include "savedmodel/copy_stats.h"    // IWYU pragma: export
 #include "savedmodel/diagnose.h"      // IWYU pragma: export
 #include "savedmodel/dtype.h"         // IWYU pragma: export

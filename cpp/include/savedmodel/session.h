@@ -15,6 +15,7 @@
 namespace savedmodel {
 
 class BundleHandle;
+class CancellationManager;
 
 // One of the devices of a session (TensorFlow's DeviceAttributes).
 struct DeviceAttributes {
@@ -22,6 +23,14 @@ struct DeviceAttributes {
   std::string device_type;        // "CPU"
   std::int64_t memory_limit = 0;  // bytes
   std::string physical_device_desc;
+};
+
+// What answers a call: TensorFlow's session, which runs every graph, or the engine, which
+// runs TensorFlow's kernels one by one on the caller's thread, and only graphs without
+// changes of state and without control flow that depends on the inputs.
+struct Runner {
+  std::string name;    // "engine" or "session"
+  std::string reason;  // why it is the session; empty for the engine
 };
 
 // Feeds and fetches that were resolved once, to be run many times. A handle: copies share
@@ -43,12 +52,21 @@ class SAVEDMODEL_EXPORT Callable {
   // True if fetches that share memory with the graph's state are copied, because it
   // writes that memory in place (TF1 reference variables).
   bool copies_shared_outputs() const;
+  const Runner& runner() const;
 
  private:
   friend class Session;
   friend class SignatureState;
   struct State;
   explicit Callable(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  // `run_options` null: those that it was made with; otherwise such as it CanTake. The
+  // others as Signature::RunPositional.
+  std::vector<Tensor> Run(const std::vector<Tensor>& feeds, RunMetadata* metadata,
+                          const RunOptions* run_options,
+                          const CancellationManager* cancellation,
+                          const std::vector<Tensor>* into) const;
+  // True for options that only the engine can be given with a call, and that it heeds.
+  bool CanTake(const RunOptions& run_options) const;
   std::shared_ptr<const State> state_;
 };
 
@@ -109,7 +127,8 @@ class SAVEDMODEL_EXPORT Session {
   Callable MakeCallable(const std::vector<std::string>& feeds,
                         const std::vector<std::string>& fetches,
                         const std::vector<std::string>& targets,
-                        const RunOptions* run_options, std::string description) const;
+                        const RunOptions* run_options, std::string description,
+                        bool may_use_engine) const;
   std::vector<Tensor> Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
                           const std::vector<std::string>& fetches,
                           const std::vector<std::string>& targets,

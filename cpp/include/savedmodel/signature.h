@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "savedmodel/cancellation.h"
 #include "savedmodel/export.h"
 #include "savedmodel/options.h"
+#include "savedmodel/session.h"
 #include "savedmodel/shape.h"
 #include "savedmodel/tensor.h"
 
@@ -27,8 +29,8 @@ struct NamedSpec {
 // memory. A handle. Thread-safe if nobody writes the memory during a call.
 class SAVEDMODEL_EXPORT BoundCall {
  public:
-  // Outputs in the order of Signature::outputs().
-  std::vector<Tensor> Run() const;
+  // Outputs in the order of Signature::outputs(). `cancellation`: as in RunPositional.
+  std::vector<Tensor> Run(const CancellationManager* cancellation = nullptr) const;
 
  private:
   friend class Signature;
@@ -61,10 +63,23 @@ class SAVEDMODEL_EXPORT Signature {
   // The same by position, for the least overhead: inputs in the order of inputs() (a
   // default-constructed optional input is given by default_input()), and the outputs
   // whose positions in outputs() are asked for, or all when `outputs` is null.
+  //
+  // `cancellation`: throws Cancelled if it asks for that before the run begins or, where
+  // the engine answers, between two of its kernels. TensorFlow's session has no way to
+  // stop one run that has begun.
+  //
+  // `into`: null, or for each of these outputs a tensor whose memory should receive the
+  // result (a Tensor::View of memory that may be written), or an empty one. Where the
+  // engine answers, and the result has that dtype and shape and no input overlaps it, it
+  // is written there by the kernel that computes it, if it can be, and the result shares
+  // that memory. Otherwise it does not, and is the caller's to copy. A failed call may
+  // have written part of it.
   std::vector<Tensor> RunPositional(const std::vector<Tensor>& inputs,
                                     const std::vector<int>* outputs = nullptr,
                                     const RunOptions* run_options = nullptr,
-                                    RunMetadata* metadata = nullptr) const;
+                                    RunMetadata* metadata = nullptr,
+                                    const CancellationManager* cancellation = nullptr,
+                                    const std::vector<Tensor>* into = nullptr) const;
   // The default value of inputs()[index], which has_default.
   const Tensor& default_input(int index) const;
 
@@ -79,10 +94,15 @@ class SAVEDMODEL_EXPORT Signature {
   // writes that memory in place (TF1 reference variables).
   bool copies_shared_outputs() const;
 
+  // What answers calls for all outputs. The first of them, or this, decides it; later one
+  // finds that a graph is no longer what it was optimised for.
+  Runner runner() const;
+
   // "model '/path', signature 'serving_default'", for messages.
   const std::string& description() const;
 
  private:
+  friend class BatchedSignature;
   friend class Model;
   explicit Signature(std::shared_ptr<SignatureState> state) : state_(std::move(state)) {}
   std::vector<Tensor> OrderInputs(

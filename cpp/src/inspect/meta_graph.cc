@@ -82,6 +82,17 @@ void CheckNodes(const Nodes& nodes, const std::string& context) {
       throw Error(ErrorCode::kInvalidArgument,
                   context + ", node '" + node.name() + "': a constant without a value");
     }
+    // The kernels' own parsing of it is a CHECK.
+    const auto padding = node.attr().find("padding");
+    if (padding != node.attr().end() && !padding->second.s().empty() &&
+        (node.op().find("Conv") != std::string::npos ||
+         node.op().find("Pool") != std::string::npos) &&
+        padding->second.s() != "SAME" && padding->second.s() != "VALID" &&
+        padding->second.s() != "EXPLICIT") {
+      throw Error(ErrorCode::kInvalidArgument,
+                  context + ", node '" + node.name() + "': padding '" +
+                      padding->second.s() + "', expected 'SAME', 'VALID' or 'EXPLICIT'");
+    }
     for (const auto& [name, value] : node.attr()) {
       if (!value.has_tensor() && value.list().tensor_size() == 0) continue;
       const std::string where =

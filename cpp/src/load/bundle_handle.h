@@ -12,12 +12,16 @@
 
 namespace savedmodel {
 
+class Engines;
+
 // A MetaGraph in a session, with what finds its way about in it.
 struct LoadedBundle : tensorflow::SavedModelBundle {
   std::optional<GraphIndex> index;  // of the graph of meta_graph_def
   // Of a Model. Absent where the whole graph went into the session at once
   // (LoadSavedModel).
   std::optional<ModelGraph> graph;
+  // Of a Model that is optimized: run/engines.h. Last, because it has to go first.
+  std::shared_ptr<Engines> engines;
 
   // Makes sure that these tensors and operations are in the session.
   void Require(const std::vector<std::string>& names) {

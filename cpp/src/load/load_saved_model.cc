@@ -349,6 +349,14 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
   bundle.graph.emplace(export_dir, bundle.meta_graph_def, &*bundle.index, session,
                        session_options.config, ProtoAccess::Get(options.run_options),
                        loading.asset_feeds);
+  return loading.Finish(options.session_options, options.run_options);
+}
+
+void BundleAccess::CompleteModel(const SavedModelBundle& made, const LoadOptions& options,
+                                 bool optimized) {
+  LoadedBundle& bundle = *Handle(made)->Acquire();
+  const std::string context = "model '" + made.export_dir() + "'";
+  const auto& signatures = made.state_->signatures;
   // The functions of the object graph can be called, too, but are compiled when they are.
   std::vector<std::string> wanted;
   if (!options.signatures) {
@@ -359,10 +367,18 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
     const std::vector<std::string> tensors = TensorsOf(signature);
     wanted.insert(wanted.end(), tensors.begin(), tensors.end());
   }
-  bundle.graph->Require(wanted);
-  CheckInitialized(loading.context(), signatures, &*bundle.graph);
-  loading.state->load_report = bundle.graph->report();
-  return loading.Finish(options.session_options, options.run_options);
+  if (optimized) {
+    bundle.graph->RequireResources(wanted);
+  } else {
+    bundle.graph->Require(wanted);
+  }
+  CheckInitialized(context, signatures, &*bundle.graph);
+  const LoadReport report = bundle.graph->report();
+  LoadReport& told = made.state_->load_report;
+  told.phases.insert(told.phases.end(), report.phases.begin(), report.phases.end());
+  told.repairs = report.repairs;
+  told.bytes_restored = report.bytes_restored;
+  told.bytes_saved = report.bytes_saved;
 }
 
 SavedModelBundle LoadSavedModel(const SessionOptions& session_options,

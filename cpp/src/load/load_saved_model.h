@@ -18,10 +18,14 @@ class BundleHandle;
 
 // What the library itself does with a bundle.
 struct BundleAccess {
-  // For a Model: only what the chosen signatures and the functions need is restored, and
-  // only what the signatures need is in the session to begin with.
+  // For a Model: its session holds nothing yet.
   static SavedModelBundle LoadModel(const std::string& export_dir,
                                     const LoadOptions& options);
+  // Restores what the chosen signatures and the functions need, and brings the signatures
+  // into the session. `optimized`: what was frozen is left where it is, and so are the
+  // signatures.
+  static void CompleteModel(const SavedModelBundle& bundle, const LoadOptions& options,
+                            bool optimized);
   static const std::shared_ptr<BundleHandle>& Handle(const SavedModelBundle& bundle);
   // Adds a phase to the load report. Only while the bundle's model is still being loaded.
   static void Report(const SavedModelBundle& bundle, LoadPhase phase);

@@ -161,6 +161,17 @@ void ModelGraph::Require(const std::vector<std::string>& names) {
   RequireLocked(names);
 }
 
+void ModelGraph::RequireResources(const std::vector<std::string>& names) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unordered_set<const tf::NodeDef*> seen;
+  std::vector<std::string> wanted;
+  for (const tf::NodeDef* node : graph_.Reach(names, &seen, context_)) {
+    if (IsResource(*node) && frozen_.count(ResourceId(*node)) == 0)
+      wanted.push_back(node->name());
+  }
+  RequireLocked(wanted);
+}
+
 void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
   std::vector<std::string> wanted;
   for (const std::string& name : names) {
@@ -283,6 +294,7 @@ void ModelGraph::RunInitParts(const std::vector<InitPart*>& parts) {
     if (node != nullptr && nodes_.count(node) != 0) feeds.emplace_back(tensor, path);
   }
   Run(feeds, {}, targets, nullptr, "running its init op");
+  NoteChange();
   for (const InitPart* part : parts)
     filled_.insert(part->resources.begin(), part->resources.end());
 }
@@ -306,61 +318,130 @@ void ModelGraph::RunRestoreOp() {
   bytes_read_ += checkpoint_->total_bytes();
 }
 
-void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
-  if (!checkpoint_) return;
-  struct Wanted {
-    const tf::NodeDef* node;
-    std::vector<CheckpointTensor> tensors;
-  };
-  std::vector<Wanted> wanted;
-  std::vector<std::string> repairs;
-  std::unordered_set<std::string> filled;
+std::vector<ModelGraph::Assignment> ModelGraph::ReadUnfilled(
+    const std::vector<const tf::NodeDef*>& nodes) {
+  std::vector<Assignment> assignments;
+  if (!checkpoint_) return assignments;
+  std::vector<std::size_t> counts;
   std::vector<CheckpointTensor> tensors;
+  std::vector<std::string> repairs;
+  std::uint64_t bytes = 0;
+  std::unordered_set<std::string> found;
   for (const tf::NodeDef* node : nodes) {
     if (!IsResource(*node)) continue;
     const std::string id = ResourceId(*node);
-    if (filled_.count(id) != 0 || filled.count(id) != 0) continue;
+    if (filled_.count(id) != 0 || found.count(id) != 0) continue;
     std::string repair;
-    Wanted want{node, FindInCheckpoint(*node, plan_, bindings_, *checkpoint_,
-                                       meta_graph_.object_graph_def(), &repair)};
-    if (want.tensors.empty()) continue;
-    filled.insert(id);
-    if (!repair.empty()) repairs.push_back(std::move(repair));
-    for (const CheckpointTensor& tensor : want.tensors) {
+    const std::vector<CheckpointTensor> sources = FindInCheckpoint(
+        *node, plan_, bindings_, *checkpoint_, meta_graph_.object_graph_def(), &repair);
+    if (sources.empty()) continue;
+    found.insert(id);
+    const bool first = read_.insert(id).second;
+    if (first && !repair.empty()) repairs.push_back(std::move(repair));
+    for (const CheckpointTensor& tensor : sources) {
       if (!checkpoint_->Contains(tensor.key)) {
         throw Error(ErrorCode::kNotFound, context_ + ", variable '" + node->name() +
                                               "': no '" + tensor.key +
                                               "' in the checkpoint");
       }
       tensors.push_back(tensor);
+      if (first) bytes += checkpoint_->BytesOf(tensor);
     }
-    wanted.push_back(std::move(want));
+    assignments.push_back({node, {}});
+    counts.push_back(sources.size());
   }
   std::vector<tf::Tensor> values = checkpoint_->Read(tensors);
-  std::vector<Assignment> assignments;
   std::size_t next = 0;
-  for (const Wanted& want : wanted) {
-    Assignment assignment{want.node, {}};
-    for (const CheckpointTensor& tensor : want.tensors) {
-      if (!IsTable(*want.node)) {
-        CheckRestored(*want.node, tensor.key, values[next].dtype(), values[next].shape(),
-                      context_);
+  for (std::size_t i = 0; i < assignments.size(); ++i) {
+    for (std::size_t j = 0; j < counts[i]; ++j, ++next) {
+      if (!IsTable(*assignments[i].node)) {
+        CheckRestored(*assignments[i].node, tensors[next].key, values[next].dtype(),
+                      values[next].shape(), context_);
       }
-      assignment.values.push_back(std::move(values[next++]));
+      assignments[i].values.push_back(std::move(values[next]));
     }
-    assignments.push_back(std::move(assignment));
   }
+  bytes_read_ += bytes;
+  repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());
+  return assignments;
+}
+
+void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
+  std::vector<Assignment> assignments = ReadUnfilled(nodes);
+  std::unordered_set<std::string> filled;
+  for (const Assignment& assignment : assignments)
+    filled.insert(ResourceId(*assignment.node));
   // Before the assignments, which may come here again for the nodes that they add.
   filled_.insert(filled.begin(), filled.end());
   try {
-    Assign(std::move(assignments));
+    Assign(std::move(assignments), /*restored=*/true);
   } catch (...) {
     for (const std::string& id : filled) filled_.erase(id);
     throw;
   }
-  for (const CheckpointTensor& tensor : tensors)
-    bytes_read_ += checkpoint_->BytesOf(tensor);
-  repairs_.insert(repairs_.end(), repairs.begin(), repairs.end());
+}
+
+std::unordered_map<std::string, tf::Tensor> ModelGraph::Freeze(
+    const std::vector<const tf::NodeDef*>& variables) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const Stopwatch time(&restore_seconds_);
+  std::unordered_map<std::string, tf::Tensor> values;
+  std::vector<const tf::NodeDef*> unfilled;
+  for (const tf::NodeDef* node : variables) {
+    const std::string id = ResourceId(*node);
+    if (!IsDirect(*node) || changed_.count(id) != 0) continue;
+    if (filled_.count(id) == 0) {
+      // What the init op does to it comes after restoring it.
+      const bool initialised = std::any_of(
+          init_parts_.begin(), init_parts_.end(),
+          [&id](const InitPart& part) { return part.resources.count(id) != 0; });
+      if (!initialised) unfilled.push_back(node);
+      continue;
+    }
+    const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, *node);
+    if (variable == nullptr) continue;
+    const tf::tf_shared_lock variable_lock(*variable->mu());
+    if (!variable->is_initialized || variable->copy_on_read_mode.load()) continue;
+    // Another engine may hold the value of before.
+    const auto [frozen, first] = frozen_.emplace(id, *variable->tensor());
+    if (!first && !frozen->second.SharesBufferWith(*variable->tensor())) {
+      changed_.insert(id);
+      frozen_.erase(frozen);
+      continue;
+    }
+    values.emplace(id, *variable->tensor());
+  }
+  if (!plan_.complete) unfilled.clear();  // the restore op does more than we know
+  for (Assignment& assignment : ReadUnfilled(unfilled)) {
+    const std::string id = ResourceId(*assignment.node);
+    frozen_.emplace(id, tf::Tensor());
+    values.emplace(id, std::move(assignment.values.front()));
+  }
+  return values;
+}
+
+bool ModelGraph::HaveChanged(const std::vector<std::string>& nodes) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  bool changed = false;
+  for (const std::string& name : nodes) {
+    const tf::NodeDef& node = Node(name);
+    const std::string id = ResourceId(node);
+    if (changed_.count(id) == 0) {
+      if (filled_.count(id) == 0) continue;
+      const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, node);
+      if (variable != nullptr) {
+        const tf::tf_shared_lock variable_lock(*variable->mu());
+        if (!variable->copy_on_read_mode.load() &&
+            variable->tensor()->SharesBufferWith(frozen_[id])) {
+          continue;
+        }
+      }
+      changed_.insert(id);
+      frozen_.erase(id);
+    }
+    changed = true;
+  }
+  return changed;
 }
 
 bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
@@ -368,7 +449,7 @@ bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
          StringAttr(node, "shared_name") != tf::ResourceHandle::ANONYMOUS_NAME;
 }
 
-void ModelGraph::Assign(std::vector<Assignment> assignments) {
+void ModelGraph::Assign(std::vector<Assignment> assignments, bool restored) {
   std::vector<std::pair<std::string, tf::Tensor>> feeds;
   std::vector<std::string> targets;
   for (Assignment& assignment : assignments) {
@@ -386,6 +467,10 @@ void ModelGraph::Assign(std::vector<Assignment> assignments) {
           context_ + ", variable '" + node.name() + "'");
       const tf::core::RefCountPtr<tf::Var> variable(found);
       const tf::mutex_lock lock(*variable->mu());
+      if (restored) {
+        const auto frozen = frozen_.find(ResourceId(node));
+        if (frozen != frozen_.end()) frozen->second = value;
+      }
       *variable->tensor() = std::move(value);
       variable->is_initialized = true;
       continue;
@@ -427,7 +512,7 @@ std::vector<std::string> ModelGraph::Uninitialized(
   std::vector<const tf::NodeDef*> empty;
   for (const tf::NodeDef* node : reached) {
     if ((node->op() == "VarHandleOp" || IsRefVariable(*node)) &&
-        filled_.count(ResourceId(*node)) == 0) {
+        filled_.count(ResourceId(*node)) == 0 && frozen_.count(ResourceId(*node)) == 0) {
       empty.push_back(node);
     }
   }
@@ -501,7 +586,8 @@ void ModelGraph::AssignVariable(const std::string& name, tf::Tensor value) {
     RequireLocked({node.name()});
     std::vector<Assignment> assignments;
     assignments.push_back({&node, {std::move(value)}});
-    Assign(std::move(assignments));
+    Assign(std::move(assignments), /*restored=*/false);
+    NoteChange();
   } catch (...) {
     if (first) filled_.erase(ResourceId(node));
     throw;

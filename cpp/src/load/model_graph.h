@@ -1,6 +1,7 @@
 #ifndef SAVEDMODEL_LOAD_MODEL_GRAPH_H_
 #define SAVEDMODEL_LOAD_MODEL_GRAPH_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -46,9 +47,15 @@ class ModelGraph {
   // are not in the graph, and what reading and initialising their variables reports.
   void Require(const std::vector<std::string>& names);
 
+  // Gives those variables and tables values that these tensors need and that were not
+  // frozen.
+  void RequireResources(const std::vector<std::string>& names);
+
   // The variables and tables that these tensors need, by node, and that have no value.
   std::vector<std::string> Uninitialized(const std::vector<std::string>& names);
 
+  // "model '...'", for messages.
+  const std::string& context() const { return context_; }
   const ObjectBindings& bindings() const { return bindings_; }
   const RestorePlan& plan() const { return plan_; }
   // Null if there is none.
@@ -72,6 +79,25 @@ class ModelGraph {
   // from the checkpoint's.
   bool IsFilled(const std::string& node);
 
+  // Values of variables that are to be taken for constants, by ResourceId, without giving
+  // them to the session. Those are left out that have none, that were seen to change, or
+  // whose memory is written in place.
+  std::unordered_map<std::string, tensorflow::Tensor> Freeze(
+      const std::vector<const tensorflow::NodeDef*>& variables);
+  // True if one of these, which Freeze gave a value of, may have another now. It is not
+  // frozen again.
+  bool HaveChanged(const std::vector<std::string>& nodes);
+  // Grows with each change to a variable that goes through this object or is noted here.
+  std::uint64_t changes() {
+    if (watched_.load(std::memory_order_relaxed)) NoteChange();
+    return changes_.load(std::memory_order_acquire);
+  }
+  // From now on changes may come from elsewhere, too.
+  void Watch() { watched_.store(true); }
+  void NoteChange() { changes_.fetch_add(1, std::memory_order_acq_rel); }
+  // True if the session has one device, the host's CPU.
+  bool on_one_device() const { return resources_ != nullptr; }
+
  private:
   // A part of the init op, to be run once its variables and tables are there.
   struct InitPart {
@@ -90,9 +116,14 @@ class ModelGraph {
   // Brings those of these nodes into the session that are not in it yet.
   void Extend(const std::vector<const tensorflow::NodeDef*>& reached);
   void RunRestoreOp();
-  // Gives the variables and tables among these nodes that have no value the checkpoint's.
+  // What the checkpoint holds of the variables and tables among these nodes that have no
+  // value.
+  std::vector<Assignment> ReadUnfilled(
+      const std::vector<const tensorflow::NodeDef*>& nodes);
+  // Gives it to them.
   void Restore(const std::vector<const tensorflow::NodeDef*>& nodes);
-  void Assign(std::vector<Assignment> assignments);
+  // `restored`: these are the checkpoint's values.
+  void Assign(std::vector<Assignment> assignments, bool restored);
   void RunInitParts(const std::vector<InitPart*>& parts);
   void Run(const std::vector<std::pair<std::string, tensorflow::Tensor>>& feeds,
            const std::vector<std::string>& fetches,
@@ -123,8 +154,16 @@ class ModelGraph {
   std::unordered_set<const tensorflow::NodeDef*> nodes_;
   std::unordered_set<const tensorflow::FunctionDef*> functions_;
   std::unordered_set<std::string> filled_;  // by ResourceId
+  // The same: what Freeze gave, where the session's variable has been that, too. The
+  // reference keeps TensorFlow from writing in its memory. Without memory: the
+  // checkpoint's value, which the session has not been given.
+  std::unordered_map<std::string, tensorflow::Tensor> frozen_;
+  std::unordered_set<std::string> changed_;  // the same, of variables seen to change
+  std::atomic<std::uint64_t> changes_{0};
+  std::atomic<bool> watched_{false};
   std::vector<InitPart> init_parts_;
   std::vector<std::string> repairs_;
+  std::unordered_set<std::string> read_;  // by ResourceId: counted in what follows
   std::uint64_t bytes_read_ = 0;
   double create_seconds_ = 0;
   double restore_seconds_ = 0;

@@ -10,7 +10,15 @@ namespace tf = tensorflow;
 
 std::shared_ptr<tf::SavedModelBundle> GetTensorFlowBundle(
     const SavedModelBundle& bundle) {
-  return BundleAccess::Handle(bundle)->Acquire();
+  const auto loaded = BundleAccess::Handle(bundle)->Acquire();
+  if (loaded->engines != nullptr) {
+    // The engine needs neither the signatures nor their variables in the session, and
+    // does not hear of what is done there.
+    for (const auto& [name, signature] : bundle.signature_def())
+      loaded->Require(TensorsOf(signature));
+    loaded->graph->Watch();
+  }
+  return loaded;
 }
 
 tf::Tensor ToTensorFlow(const Tensor& tensor) { return TensorAccess::Get(tensor); }

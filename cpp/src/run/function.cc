@@ -118,7 +118,8 @@ Callable ConcreteFunctionState::Make() {
   std::vector<std::string> targets;
   if (fetches.empty()) targets.push_back(call.name());
   bundle->index->Add(std::move(call));
-  return session_.MakeCallable(feeds, fetches, targets, nullptr, description_);
+  return session_.MakeCallable(feeds, fetches, targets, nullptr, description_,
+                               /*may_use_engine=*/true);
 }
 
 Value ConcreteFunctionState::Run(const std::vector<Tensor>& inputs) {

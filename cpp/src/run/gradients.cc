@@ -207,8 +207,9 @@ std::shared_ptr<const GradientCallable> ConcreteFunctionState::MakeGradients(
     }
     if (!fetches.empty()) {
       fetches.insert(fetches.end(), shapes.begin(), shapes.end());
-      made->callable = session_.MakeCallable(feeds, fetches, {}, nullptr,
-                                             description_ + ", gradients");
+      made->callable =
+          session_.MakeCallable(feeds, fetches, {}, nullptr, description_ + ", gradients",
+                                /*may_use_engine=*/false);
     }
   }
   gradients_.emplace(std::pair(variables, fed), made);

@@ -1,13 +1,17 @@
 #include "savedmodel/model.h"
 
+#include <chrono>
+#include <cstdlib>
 #include <map>
 
 #include "core/nearest.h"
 #include "load/load_saved_model.h"
 #include "load/save.h"
 #include "optimize/save_optimized.h"
+#include "run/engines.h"
 #include "run/object_graph.h"
 #include "run/signature_state.h"
+#include "run/verify.h"
 #include "run/warmup.h"
 #include "savedmodel/error.h"
 
@@ -19,6 +23,51 @@ struct Model::State {
   std::shared_ptr<ObjectGraph> objects;
 };
 
+namespace {
+
+// TensorFlow's DEFAULT_SERVING_SIGNATURE_DEF_KEY.
+constexpr char kDefaultSignature[] = "serving_default";
+
+using SignatureStates = std::map<std::string, std::shared_ptr<SignatureState>>;
+
+// The signatures that are made ready at load: those that were asked for, else the one
+// that is run by default, or the only one. Others are when they are first called.
+std::vector<SignatureState*> Prepared(const SignatureStates& signatures,
+                                      const LoadOptions& options) {
+  std::vector<SignatureState*> prepared;
+  for (const auto& [name, state] : signatures) {
+    if (options.signatures || signatures.size() == 1 || name == kDefaultSignature) {
+      prepared.push_back(state.get());
+    }
+  }
+  return prepared;
+}
+
+// Decides what answers the signatures' calls, and gives them their variables.
+void Optimize(const SavedModelBundle& bundle, const SignatureStates& signatures,
+              const LoadOptions& options) {
+  const auto loaded = BundleAccess::Handle(bundle)->Acquire();
+  const char* engine = std::getenv("SAVEDMODEL_ENGINE");
+  bool optimized = options.optimize != OptimizeLevel::kNone &&
+                   loaded->graph->on_one_device() && loaded->graph->plan().complete &&
+                   (engine == nullptr || std::string(engine) != "session");
+  const auto start = std::chrono::steady_clock::now();
+  if (optimized) {
+    loaded->engines = std::make_shared<Engines>(*loaded);
+    for (SignatureState* signature : Prepared(signatures, options)) {
+      optimized = signature->runner().name == "engine" && optimized;
+    }
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (const LoadPhase& phase : loaded->graph->report().phases)
+      seconds -= phase.seconds;
+    BundleAccess::Report(bundle, {"optimize", seconds, 0});
+  }
+  BundleAccess::CompleteModel(bundle, options, optimized);
+}
+
+}  // namespace
+
 Model Model::Load(const std::string& path, const LoadOptions& options) {
   const std::string export_dir = ResolveExportDir(path, options.version);
   State state{BundleAccess::LoadModel(export_dir, options), {}, {}};
@@ -29,7 +78,9 @@ Model Model::Load(const std::string& path, const LoadOptions& options) {
   }
   state.objects = std::make_shared<ObjectGraph>(BundleAccess::Handle(state.bundle),
                                                 state.bundle.session());
+  Optimize(state.bundle, state.signatures, options);
   Model model(std::make_shared<const State>(std::move(state)));
+  if (options.verify) Verify(model);
   if (options.warmup) Warmup(model);
   return model;
 }

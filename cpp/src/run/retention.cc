@@ -39,31 +39,47 @@ bool IsKnownNotToRetain(std::string_view op) {
   return kOps.count(op) != 0;
 }
 
-bool Retains(const GraphIndex& graph, const tf::NodeDef& node) {
-  if (graph.FindFunction(node.op()) != nullptr) return false;
+// Those among them that change a variable.
+bool IsKnownToChange(std::string_view op) {
+  return op == "AssignAddVariableOp" || op == "AssignSubVariableOp" ||
+         op.rfind("Rng", 0) == 0 || op.rfind("Stateful", 0) == 0;
+}
+
+// What a run may do to what outlives it.
+RunEffects EffectsOf(const GraphIndex& graph, const tf::NodeDef& node) {
+  RunEffects effects;
   const tf::OpDef* op = nullptr;
-  if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return true;
-  return op->is_stateful() && !IsKnownNotToRetain(node.op());
+  if (graph.FindFunction(node.op()) != nullptr) return effects;
+  if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return {true, true};
+  if (!op->is_stateful()) return effects;
+  effects.retains_feeds = !IsKnownNotToRetain(node.op());
+  effects.changes_variables =
+      effects.retains_feeds ||
+      (IsKnownToChange(node.op()) && node.op() != "StatefulPartitionedCall");
+  return effects;
 }
 
 }  // namespace
 
-bool MayRetainFeeds(const GraphIndex& graph, const std::vector<std::string>& fetches,
-                    const std::vector<std::string>& targets) {
+RunEffects FindEffects(const GraphIndex& graph, const std::vector<std::string>& fetches,
+                       const std::vector<std::string>& targets,
+                       const std::string& context) {
   std::vector<std::string> names = fetches;
   names.insert(names.end(), targets.begin(), targets.end());
   std::unordered_set<const tf::NodeDef*> seen_nodes;
-  const std::vector<const tf::NodeDef*> nodes = graph.Reach(names, &seen_nodes, "graph");
-  for (const tf::NodeDef* node : nodes) {
-    if (Retains(graph, *node)) return true;
-  }
+  const std::vector<const tf::NodeDef*> nodes = graph.Reach(names, &seen_nodes, context);
+  RunEffects effects;
+  const auto add = [&](const tf::NodeDef& node) {
+    const RunEffects more = EffectsOf(graph, node);
+    effects.retains_feeds |= more.retains_feeds;
+    effects.changes_variables |= more.changes_variables;
+  };
+  for (const tf::NodeDef* node : nodes) add(*node);
   std::unordered_set<const tf::FunctionDef*> seen_functions;
   for (const tf::FunctionDef* function : graph.ReachFunctions(nodes, &seen_functions)) {
-    for (const tf::NodeDef& node : function->node_def()) {
-      if (Retains(graph, node)) return true;
-    }
+    for (const tf::NodeDef& node : function->node_def()) add(node);
   }
-  return false;
+  return effects;
 }
 
 }  // namespace savedmodel

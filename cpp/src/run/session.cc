@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 
+#include "absl/time/clock.h"
 #include "core/nearest.h"
 #include "core/proto_message.h"
 #include "core/status.h"
@@ -12,6 +15,7 @@
 #include "inspect/meta_graph.h"
 #include "load/bundle_handle.h"
 #include "run/caller_pool.h"
+#include "run/engines.h"
 #include "run/retention.h"
 #include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/node_def_util.h"
@@ -107,7 +111,7 @@ struct Plan {
   std::vector<std::string> fetches;  // distinct, none of them fed
   std::vector<std::string> targets;
   std::vector<Source> sources;  // one for each fetch that was asked for
-  bool retains_feeds = false;
+  RunEffects effects;
 
   bool runs_nothing() const { return fetches.empty() && targets.empty(); }
 
@@ -150,8 +154,7 @@ Plan MakePlan(const GraphIndex& graph, const std::vector<std::string>& feeds,
   for (const std::string& target : targets) {
     plan.targets.push_back(FindNode(graph, target, description).name());
   }
-  plan.retains_feeds =
-      !feeds.empty() && MayRetainFeeds(graph, plan.fetches, plan.targets);
+  plan.effects = FindEffects(graph, plan.fetches, plan.targets, description);
   return plan;
 }
 
@@ -170,8 +173,13 @@ std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<Tensor>& ten
       Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
            DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
     }
-    if (plan.retains_feeds && IsView(tensor)) {
+    if (plan.effects.retains_feeds && IsView(tensor)) {
       CountCopy(CopyReason::kRetained, tensor.num_bytes());
+      const Tensor copy = tensor.Clone();
+      feeds.push_back(TensorAccess::Get(copy));
+    } else if (!TensorAccess::Get(tensor).IsAligned()) {
+      // A row of a batch's output.
+      CountCopy(CopyReason::kMisaligned, tensor.num_bytes());
       const Tensor copy = tensor.Clone();
       feeds.push_back(TensorAccess::Get(copy));
     } else {
@@ -212,6 +220,14 @@ std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& f
 // independent ops run at once.
 constexpr std::int64_t kSmallRunNanoseconds = 200'000;
 
+// True if these options ask for nothing but a timeout and the times of ops.
+bool EngineHeeds(const tf::RunOptions& options) {
+  tf::RunOptions rest = options;
+  rest.clear_timeout_in_ms();
+  rest.clear_trace_level();
+  return rest.ByteSizeLong() == 0;
+}
+
 // True if nothing was said about threads, nor of a deadline, which TensorFlow watches
 // only while the caller sleeps.
 bool MayRunOnCaller(const tf::ConfigProto& config, const tf::RunOptions& run_options,
@@ -234,59 +250,139 @@ struct Callable::State {
   std::shared_ptr<BundleHandle> handle;
   std::string description;
   Plan plan;
-  std::optional<tf::Session::CallableHandle> id;
-  bool may_run_on_caller = false;
-  // TensorFlow's cost model writes into the metadata of every run, also where there is
-  // none.
-  bool needs_metadata = false;
-  // How long the latest run took: what the next one is taken for.
-  mutable std::atomic<std::int64_t> latest_nanoseconds{kSmallRunNanoseconds};
+  tf::RunOptions run_options;
+  // Of the bundle; null where the session runs it.
+  CallableEngine* engine = nullptr;
+  Runner runner{"session", "the engine is switched off for it"};
+
+  // The session's, made when it is first needed.
+  struct InSession {
+    tf::Session::CallableHandle id = 0;
+    bool may_run_on_caller = false;
+    // TensorFlow's cost model writes into the metadata of every run, also where there is
+    // none.
+    bool needs_metadata = false;
+    // How long the latest run took: what the next one is taken for.
+    mutable std::atomic<std::int64_t> latest_nanoseconds{kSmallRunNanoseconds};
+  };
+  mutable std::mutex mutex;  // of making it
+  mutable std::unique_ptr<const InSession> made;
+  mutable std::atomic<const InSession*> in_session{nullptr};
 
   ~State() {
     const auto bundle = handle->TryAcquire();
-    if (bundle != nullptr && id) bundle->session->ReleaseCallable(*id).IgnoreError();
+    if (bundle == nullptr) return;
+    if (made != nullptr) bundle->session->ReleaseCallable(made->id).IgnoreError();
+    if (engine != nullptr) bundle->engines->Release(engine);
   }
 
-  absl::Status Run(tf::Session* session, const std::vector<tf::Tensor>& feeds,
-                   std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata) const {
+  const InSession& MakeInSession(LoadedBundle* bundle) const {
+    const InSession* ready = in_session.load(std::memory_order_acquire);
+    if (ready != nullptr) return *ready;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (made != nullptr) return *made;
+    plan.Require(bundle);
+    tf::CallableOptions options;
+    for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
+    for (const std::string& fetch : plan.fetches) options.add_fetch(fetch);
+    for (const std::string& target : plan.targets) options.add_target(target);
+    *options.mutable_run_options() = run_options;
+    auto making = std::make_unique<InSession>();
+    ThrowIfError(bundle->session->MakeCallable(options, &making->id), description);
+    const tf::ConfigProto& config = ProtoAccess::Get(handle->session_options());
+    making->may_run_on_caller =
+        MayRunOnCaller(config, run_options, bundle->session.get());
+    making->needs_metadata = config.graph_options().build_cost_model() > 0;
+    made = std::move(making);
+    in_session.store(made.get(), std::memory_order_release);
+    return *made;
+  }
+
+  absl::Status RunInSession(LoadedBundle* bundle, const std::vector<tf::Tensor>& feeds,
+                            std::vector<tf::Tensor>* outputs,
+                            tf::RunMetadata* metadata) const {
+    const InSession& callable = MakeInSession(bundle);
+    tf::Session* session = bundle->session.get();
     std::optional<tf::RunMetadata> unused;
-    if (needs_metadata && metadata == nullptr) metadata = &unused.emplace();
-    if (!may_run_on_caller) return session->RunCallable(*id, feeds, outputs, metadata);
+    if (callable.needs_metadata && metadata == nullptr) metadata = &unused.emplace();
+    if (!callable.may_run_on_caller)
+      return session->RunCallable(callable.id, feeds, outputs, metadata);
     const auto start = Clock::now();
     absl::Status status;
-    if (latest_nanoseconds.load(std::memory_order_relaxed) < kSmallRunNanoseconds) {
+    if (callable.latest_nanoseconds.load(std::memory_order_relaxed) <
+        kSmallRunNanoseconds) {
       CallerPool pool;
       tsl::thread::ThreadPoolOptions pools;
       pools.inter_op_threadpool = &pool;
-      status = session->RunCallable(*id, feeds, outputs, metadata, pools);
+      status = session->RunCallable(callable.id, feeds, outputs, metadata, pools);
     } else {
-      status = session->RunCallable(*id, feeds, outputs, metadata);
+      status = session->RunCallable(callable.id, feeds, outputs, metadata);
     }
-    latest_nanoseconds.store(
+    callable.latest_nanoseconds.store(
         std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
             .count(),
         std::memory_order_relaxed);
+    return status;
+  }
+
+  absl::Status Run(LoadedBundle* bundle, const std::vector<tf::Tensor>& feeds,
+                   std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata,
+                   const EngineRunOptions& options) const {
+    absl::Status status;
+    if (engine != nullptr &&
+        engine->Run(bundle, bundle->engines->host(), feeds, outputs, options, &status)) {
+      return status;
+    }
+    status = RunInSession(bundle, feeds, outputs, metadata);
+    if (plan.effects.changes_variables && bundle->graph) bundle->graph->NoteChange();
     return status;
   }
 };
 
 const std::vector<TensorSpec>& Callable::feeds() const { return state_->plan.feeds; }
 
-bool Callable::retains_feeds() const { return state_->plan.retains_feeds; }
+bool Callable::retains_feeds() const { return state_->plan.effects.retains_feeds; }
 
 bool Callable::copies_shared_outputs() const {
   return state_->handle->has_ref_variables();
 }
 
+const Runner& Callable::runner() const { return state_->runner; }
+
 std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds,
                                   RunMetadata* metadata) const {
+  return Run(feeds, metadata, nullptr, nullptr, nullptr);
+}
+
+bool Callable::CanTake(const RunOptions& run_options) const {
+  return state_->engine != nullptr && EngineHeeds(ProtoAccess::Get(run_options));
+}
+
+std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata* metadata,
+                                  const RunOptions* run_options,
+                                  const CancellationManager* cancellation,
+                                  const std::vector<Tensor>* into) const {
   const State& state = *state_;
   const auto bundle = state.handle->Acquire();
   const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, feeds, state.description);
   std::vector<tf::Tensor> outputs;
   if (!state.plan.runs_nothing()) {
-    ThrowIfError(Noted(state.Run(bundle->session.get(), inputs, &outputs,
-                                 ProtoAccess::Mutable(metadata))),
+    const tf::RunOptions& given =
+        run_options == nullptr ? state.run_options : ProtoAccess::Get(*run_options);
+    tf::RunMetadata* collected = ProtoAccess::Mutable(metadata);
+    EngineRunOptions options;
+    options.cancellation = cancellation;
+    if (given.timeout_in_ms() > 0)
+      options.deadline = absl::Now() + absl::Milliseconds(given.timeout_in_ms());
+    if (given.trace_level() != tf::RunOptions::NO_TRACE && collected != nullptr)
+      options.step_stats = collected->mutable_step_stats();
+    // Where a fetch is asked for twice, or fed, results are not those of the plan.
+    std::vector<tf::Tensor> results;
+    if (into != nullptr && into->size() == state.plan.fetches.size()) {
+      for (const Tensor& result : *into) results.push_back(TensorAccess::Get(result));
+      options.into = &results;
+    }
+    ThrowIfError(Noted(state.Run(bundle.get(), inputs, &outputs, collected, options)),
                  state.description);
   }
   return ToResults(state.plan, inputs, std::move(outputs),
@@ -297,35 +393,39 @@ Callable Session::MakeCallable(const std::vector<std::string>& feeds,
                                const std::vector<std::string>& fetches,
                                const std::vector<std::string>& targets,
                                const RunOptions* run_options) const {
-  return MakeCallable(feeds, fetches, targets, run_options, Describe(*handle_));
+  return MakeCallable(feeds, fetches, targets, run_options, Describe(*handle_),
+                      /*may_use_engine=*/false);
 }
 
 Callable Session::MakeCallable(const std::vector<std::string>& feeds,
                                const std::vector<std::string>& fetches,
                                const std::vector<std::string>& targets,
-                               const RunOptions* run_options,
-                               std::string description) const {
+                               const RunOptions* run_options, std::string description,
+                               bool may_use_engine) const {
   const auto bundle = handle_->Acquire();
   auto state = std::make_shared<Callable::State>();
   state->handle = handle_;
   state->plan = MakePlan(*bundle->index, feeds, fetches, targets, description);
-  state->plan.Require(bundle.get());
   state->description = std::move(description);
+  state->run_options =
+      ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
   const Plan& plan = state->plan;
   if (!plan.runs_nothing()) {
-    const tf::ConfigProto& config = ProtoAccess::Get(handle_->session_options());
-    tf::CallableOptions options;
-    for (const TensorSpec& feed : plan.feeds) options.add_feed(feed.name);
-    for (const std::string& fetch : plan.fetches) options.add_fetch(fetch);
-    for (const std::string& target : plan.targets) options.add_target(target);
-    *options.mutable_run_options() =
-        ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options);
-    tf::Session::CallableHandle id = 0;
-    ThrowIfError(bundle->session->MakeCallable(options, &id), state->description);
-    state->id = id;
-    state->may_run_on_caller =
-        MayRunOnCaller(config, options.run_options(), bundle->session.get());
-    state->needs_metadata = config.graph_options().build_cost_model() > 0;
+    if (may_use_engine && bundle->engines != nullptr && targets.empty()) {
+      std::vector<std::string> feed_names;
+      for (const TensorSpec& feed : plan.feeds) feed_names.push_back(feed.name);
+      std::string reason;
+      if (!EngineHeeds(state->run_options)) {
+        reason = "run_options ask for more than a timeout and a trace";
+      } else {
+        state->engine =
+            bundle->engines->Make(bundle.get(), feed_names, plan.fetches, &reason);
+      }
+      state->runner = {state->engine == nullptr ? "session" : "engine", reason};
+    }
+    if (state->engine == nullptr) state->MakeInSession(bundle.get());
+  } else {
+    plan.Require(bundle.get());
   }
   return Callable(std::move(state));
 }
@@ -360,12 +460,12 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
       named.emplace_back(plan.feeds[i].name, inputs[i]);
     }
     RunMetadata unused;
-    ThrowIfError(Noted(bundle->session->Run(
-                     ProtoAccess::Get(run_options == nullptr ? handle_->run_options()
-                                                             : *run_options),
-                     named, plan.fetches, plan.targets, &outputs,
-                     ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata))),
-                 description);
+    const absl::Status status = Noted(bundle->session->Run(
+        ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options),
+        named, plan.fetches, plan.targets, &outputs,
+        ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata)));
+    if (plan.effects.changes_variables && bundle->graph) bundle->graph->NoteChange();
+    ThrowIfError(status, description);
   }
   return ToResults(plan, inputs, std::move(outputs), handle_->has_ref_variables());
 }

@@ -80,18 +80,27 @@ void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
 std::vector<Tensor> SignatureState::Run(const std::vector<Tensor>& inputs,
                                         const std::vector<int>* outputs,
                                         const RunOptions* run_options,
-                                        RunMetadata* metadata) {
+                                        RunMetadata* metadata,
+                                        const CancellationManager* cancellation,
+                                        const std::vector<Tensor>* into) {
+  if (cancellation != nullptr && cancellation->IsCancelled()) {
+    throw Error(ErrorCode::kCancelled, description_ + ": the call was cancelled");
+  }
+  const std::vector<int>& wanted = outputs == nullptr ? all_ : *outputs;
+  const bool all = outputs == nullptr || *outputs == all_;
   if (run_options != nullptr) {
-    // A callable's options are fixed when it is made; the session takes them with each
-    // run.
+    const Callable callable = all ? AllOutputs() : SomeOutputs(wanted);
+    if (callable.CanTake(*run_options))
+      return callable.Run(inputs, metadata, run_options, cancellation, into);
+    // A session's callable has fixed options; its Run takes them with each call.
     std::vector<std::pair<std::string, Tensor>> feeds;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       feeds.emplace_back(feeds_[i], inputs[i]);
-    return session_.Run(feeds, FetchNames(outputs == nullptr ? all_ : *outputs), {},
-                        run_options, metadata, description_);
+    return session_.Run(feeds, FetchNames(wanted), {}, run_options, metadata,
+                        description_);
   }
-  if (outputs == nullptr) return AllOutputs().Run(inputs, metadata);
-  return SomeOutputs(*outputs).Run(inputs, metadata);
+  if (all) return AllOutputs().Run(inputs, metadata, nullptr, cancellation, into);
+  return SomeOutputs(wanted).Run(inputs, metadata, nullptr, cancellation, into);
 }
 
 std::vector<std::string> SignatureState::FetchNames(
@@ -116,7 +125,8 @@ const Callable& SignatureState::AllOutputs() {
     if (made == nullptr) {
       made = &callables_
                   .emplace(all_, session_.MakeCallable(feeds_, FetchNames(all_), {},
-                                                       nullptr, description_))
+                                                       nullptr, description_,
+                                                       /*may_use_engine=*/true))
                   .first->second;
       all_outputs_.store(made, std::memory_order_release);
     }
@@ -135,7 +145,8 @@ Callable SignatureState::SomeOutputs(const std::vector<int>& outputs) {
     }
     found = callables_
                 .emplace(outputs, session_.MakeCallable(feeds_, FetchNames(outputs), {},
-                                                        nullptr, description_))
+                                                        nullptr, description_,
+                                                        /*may_use_engine=*/true))
                 .first;
   }
   return found->second;
@@ -151,8 +162,8 @@ int SignatureState::OutputIndex(const std::string& name) const {
   return index;
 }
 
-std::vector<Tensor> BoundCall::Run() const {
-  return state_->Run(inputs_, nullptr, nullptr, nullptr);
+std::vector<Tensor> BoundCall::Run(const CancellationManager* cancellation) const {
+  return state_->Run(inputs_, nullptr, nullptr, nullptr, cancellation);
 }
 
 const std::string& Signature::name() const { return state_->name(); }
@@ -163,6 +174,7 @@ const std::vector<NamedSpec>& Signature::outputs() const { return state_->output
 const Tensor& Signature::default_input(int index) const {
   return state_->default_input(index);
 }
+Runner Signature::runner() const { return state_->runner(); }
 bool Signature::retains_inputs() const { return state_->retains_inputs(); }
 bool Signature::copies_shared_outputs() const { return state_->copies_shared_outputs(); }
 
@@ -212,9 +224,11 @@ TensorMap Signature::Run(const std::vector<std::pair<std::string, Tensor>>& inpu
 std::vector<Tensor> Signature::RunPositional(const std::vector<Tensor>& inputs,
                                              const std::vector<int>* outputs,
                                              const RunOptions* run_options,
-                                             RunMetadata* metadata) const {
+                                             RunMetadata* metadata,
+                                             const CancellationManager* cancellation,
+                                             const std::vector<Tensor>* into) const {
   state_->CheckInputs(inputs);
-  return state_->Run(inputs, outputs, run_options, metadata);
+  return state_->Run(inputs, outputs, run_options, metadata, cancellation, into);
 }
 
 BoundCall Signature::Bind(
@@ -223,6 +237,7 @@ BoundCall Signature::Bind(
 }
 
 BoundCall Signature::BindPositional(std::vector<Tensor> inputs) const {
+  ThrowIfForked();  // the call may be for a thread that is gone
   state_->CheckInputs(inputs);
   return BoundCall(state_, std::move(inputs));
 }

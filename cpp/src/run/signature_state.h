@@ -34,8 +34,11 @@ class SignatureState {
   // Runs checked inputs.
   std::vector<Tensor> Run(const std::vector<Tensor>& inputs,
                           const std::vector<int>* outputs, const RunOptions* run_options,
-                          RunMetadata* metadata);
+                          RunMetadata* metadata,
+                          const CancellationManager* cancellation = nullptr,
+                          const std::vector<Tensor>* into = nullptr);
   bool retains_inputs() { return AllOutputs().retains_feeds(); }
+  Runner runner() { return AllOutputs().runner(); }
   bool copies_shared_outputs() { return AllOutputs().copies_shared_outputs(); }
   // The position of an output. Throws InvalidArgument.
   int OutputIndex(const std::string& name) const;

@@ -69,6 +69,12 @@ def add_call_arguments(parser: Parser) -> None:
         help="sizes of a random input, as x=1,224,224,3; -1 first: the batch. Unknown sizes that "
         "are not told are 1. May be repeated",
     )
+    parser.add_argument(
+        "--optimize",
+        choices=["none", "default", "max"],
+        default="default",
+        help="as savedmodel.load takes it; none: TensorFlow's session (default: %(default)s)",
+    )
     for name, what in (
         ("intra_op", "threads that work on one op"),
         ("inter_op", "threads that start ops"),
@@ -95,6 +101,7 @@ def load_signature(args: argparse.Namespace) -> tuple[Model, Signature]:
         args.tag_set,
         savedmodel.SessionOptions(**options),
         signatures=None if args.signature_def is None else [args.signature_def],
+        optimize=args.optimize,
     )
     try:
         return model, choose_signature(model, args.signature_def)

@@ -93,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     import savedmodel
 
     chosen = None if args.signature_def is None else [args.signature_def]
-    with savedmodel.load(args.dir, tags=args.tag_set, signatures=chosen) as model:
+    # To the last digit what saved_model_cli prints.
+    options = {"tags": args.tag_set, "signatures": chosen, "optimize": "none"}
+    with savedmodel.load(args.dir, **options) as model:
         signature = choose_signature(model, args.signature_def)
         inputs = read_inputs(args, signature)
         tensors = [spec.name for _, spec in sorted(signature.outputs.items())]

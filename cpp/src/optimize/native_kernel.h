@@ -1,0 +1,66 @@
+#ifndef SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
+#define SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/types/span.h"
+#include "kernels/kernels.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace tensorflow {
+class Device;
+}
+
+namespace savedmodel {
+
+// What a native kernel is run with.
+class NativeContext {
+ public:
+  NativeContext(absl::Span<const tensorflow::Tensor* const> inputs,
+                absl::Span<tensorflow::Tensor> outputs, tensorflow::Allocator* allocator,
+                const kernels::Parallel& parallel)
+      : inputs_(inputs), outputs_(outputs), allocator_(allocator), parallel_(parallel) {}
+
+  const tensorflow::Tensor& input(int index) const { return *inputs_[index]; }
+  const float* data(int index) const;
+  int num_inputs() const { return static_cast<int>(inputs_.size()); }
+  int num_outputs() const { return static_cast<int>(outputs_.size()); }
+
+  // `outputs`: empty, or memory that a result is wanted in.
+  //
+  // Makes an output; null if there is no memory for it.
+  float* Output(int index, const tensorflow::TensorShape& shape);
+  // Makes all outputs, as slices of one tensor along its first axis. Slices have to be
+  // multiples of 64 bytes.
+  float* OutputSlices(const tensorflow::TensorShape& shape);
+  // Memory until the kernel returns; empty if there is none.
+  tensorflow::Tensor Temporary(std::int64_t floats);
+
+  const kernels::Parallel& parallel() const { return parallel_; }
+
+ private:
+  absl::Span<const tensorflow::Tensor* const> inputs_;
+  absl::Span<tensorflow::Tensor> outputs_;
+  tensorflow::Allocator* allocator_;
+  const kernels::Parallel& parallel_;
+};
+
+// An op of ours in a FlatGraph: what several of TensorFlow's ops do, on float32, with
+// constant weights in a layout of its own. Immutable, so thread-safe.
+class NativeKernel {
+ public:
+  virtual ~NativeKernel() = default;
+  // For profiles: "Conv2D+Bias+Relu".
+  virtual std::string name() const = 0;
+  // False if the inputs have shapes that this cannot compute, so that the session has to.
+  virtual bool Run(NativeContext* context) const = 0;
+};
+
+// The threads of a TensorFlow device for kernels, the caller's among them.
+std::unique_ptr<const kernels::Parallel> MakeParallel(tensorflow::Device* device);
+
+}  // namespace savedmodel
+
+#endif  // SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
