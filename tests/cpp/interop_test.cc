@@ -139,7 +139,9 @@ TEST(InteropTest, StringsKeepEveryByte) {
 }
 
 TEST(InteropTest, BundleRunsAndOutlivesClose) {
-  const Model model = Model::Load(DigitsPath());
+  LoadOptions options;
+  options.optimize = OptimizeLevel::kNone;
+  const Model model = Model::Load(DigitsPath(), options);
   const Signature infer = model.signature("serving_default");
   const Tensor image = Tensor::Copy(std::vector<float>(64, 0.5F).data(), {1, 8, 8, 1});
   const auto expected = Values<float>(infer.Run({{"image", image}}).at("probabilities"));

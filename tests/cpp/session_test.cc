@@ -18,7 +18,12 @@ std::vector<float> Zeros(std::size_t size) { return std::vector<float>(size, 0.0
 // On the model that ships, whose one input is fed as "serving_default_image:0".
 class SessionTest : public ::testing::Test {
  protected:
-  Model model_ = Model::Load(testing::DigitsPath());
+  static Model Load() {
+    LoadOptions options;
+    options.optimize = OptimizeLevel::kNone;
+    return Model::Load(testing::DigitsPath(), options);
+  }
+  Model model_ = Load();
   Session session_ = model_.session();
   const std::string input_ = model_.signature("serving_default").inputs().at(0).spec.name;
   const std::string output_ =

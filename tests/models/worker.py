@@ -15,6 +15,7 @@ import traceback
 from typing import Any
 
 import random_graphs
+import random_layers
 from command import saved_model_cli
 from steps import evaluate, tensorflow_names
 
@@ -29,6 +30,7 @@ def load_and_evaluate(path: str, steps: list[str], names: dict[str, Any]) -> lis
 FUNCTIONS = {
     "evaluate": load_and_evaluate,
     "save": random_graphs.save,
+    "save_network": random_layers.save,
     "saved_model_cli": saved_model_cli,
 }
 

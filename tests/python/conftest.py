@@ -20,6 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "python" / "savedmodel" / "data" / "digits"
+# CI runs the suite twice, the second time with the session for all calls. That leaves out what
+# runs no model, or what it runs in the same way.
+_WITHOUT_ENGINE = os.environ.get("SAVEDMODEL_ENGINE") == "session"
+with_engine = pytest.mark.skipif(_WITHOUT_ENGINE, reason="the engine is switched off")
+collect_ignore = [
+    f"test_{name}.py"
+    for name in (
+        *("archive", "cmake_package", "examples", "inspect", "on_disk", "packaging", "stubs"),
+        *("cli", "cli_doctor", "cli_expressions", "cli_guide", "cli_oracle", "cli_scan"),
+        *("cli_show", "published_models"),
+    )
+    if _WITHOUT_ENGINE
+]
 _TENSORFLOW = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -66,6 +79,10 @@ class TensorFlow:
     def save(self, graph: Any, path: Path) -> None:
         """Saves a model described as in tests/models/random_graphs.py."""
         self._ask("save", graph, str(path))
+
+    def save_network(self, network: Any, path: Path) -> None:
+        """Saves a model described as in tests/models/random_layers.py."""
+        self._ask("save_network", network, str(path))
 
     def saved_model_cli(self, *arguments: str) -> tuple[int, str]:
         """The exit status and the standard output of TensorFlow's own command."""
@@ -152,7 +169,7 @@ def digits() -> Iterator[savedmodel.Model]:
 
 
 def run_python(
-    code: str, *arguments: str, timeout: float = 120
+    code: str, *arguments: str, timeout: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs code in a fresh interpreter, for what a crash or a hang would end."""
     return subprocess.run(
@@ -160,6 +177,7 @@ def run_python(
         capture_output=True,
         text=True,
         timeout=timeout,
+        env={**os.environ, **environment},
     )
 
 

@@ -381,7 +381,8 @@ def test_out_receives_the_result(digits: savedmodel.Model) -> None:
     signature = digits.signatures["serving_default"]
     image = aligned(np.random.default_rng(0).random((2, 8, 8, 1), np.float32))
     expected = signature(image)["probabilities"]
-    out = np.empty((2, 10), np.float32)
+    # Aligned to 64 bytes, it could be written in place.
+    out = aligned(np.empty(21, np.float32))[1:].reshape(2, 10)
     strided = np.empty((2, 20), np.float32)[:, ::2]
     for target in (out, strided):
         with Copies() as copies:
@@ -413,7 +414,7 @@ def test_out_that_cannot_take_the_result(
 def test_out_of_an_unknown_output_or_with_copy_false(digits: savedmodel.Model) -> None:
     signature = digits.signatures["serving_default"]
     image = aligned(np.zeros((1, 8, 8, 1), np.float32))
-    out = np.empty((1, 10), np.float32)
+    out = aligned(np.empty(11, np.float32))[1:].reshape(1, 10)  # needs a copy
     with pytest.raises(ValueError, match="no output 'scores'.*'probabilities'"):
         signature.run({"image": image}, out={"scores": out})
     with pytest.raises(ValueError, match="copy=False"):

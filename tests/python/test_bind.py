@@ -45,6 +45,7 @@ def test_the_buffers_are_kept_alive(digits: savedmodel.Model) -> None:
 def test_what_cannot_be_read_again_is_refused(digits: savedmodel.Model) -> None:
     signature = digits.signatures["serve"]
     good = savedmodel.aligned_empty((2, 8, 8, 1))
+    good[...] = 0
     with pytest.raises(ValueError, match="copy=False, but a copy is needed.*not C-contiguous"):
         signature.bind(good[:, ::-1])
     with pytest.raises(ValueError, match="copy is needed.*holds no array memory"):

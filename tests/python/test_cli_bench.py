@@ -193,7 +193,10 @@ def test_random_inputs_of_every_model(models: Path, capsys: Capture) -> None:
     """Each signature takes them, or refuses their values with an error of TensorFlow."""
     taken, refused, dtypes = 0, 0, set()
     for folder in sorted(models.iterdir()):
-        if not (folder / "saved_model").is_dir() or "tag" in folder.name:
+        # Signatures of "batching" wait for each other.
+        if folder.name == "batching" or "tag" in folder.name:
+            continue
+        if not (folder / "saved_model").is_dir():
             continue
         with savedmodel.load(folder / "saved_model") as model:
             for signature in model.signatures.values():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import DIGITS
+from conftest import DIGITS, with_engine
 from savedmodel import cli
 from savedmodel.cli import trace
 
@@ -111,7 +111,8 @@ def test_ops_of_inlined_functions(models: Path, tmp_path: Path, capsys: Capture)
     """The signature is one StatefulPartitionedCall node; what is in it shows."""
     file = tmp_path / "trace.json"
     model = str(models / "keras_cnn" / "saved_model")
-    report = report_of(capsys, "--dir", model, "--batch", "3", "--trace", str(file))
+    session = ("--optimize", "none")
+    report = report_of(capsys, "--dir", model, "--batch", "3", "--trace", str(file), *session)
     kinds = {row["op"] for row in report["by_op"]}
     assert any("Conv2D" in kind for kind in kinds)
     assert any("MaxPool" in kind for kind in kinds)
@@ -135,9 +136,17 @@ def test_kinds_of_ops_that_take_much_memory(capsys: Capture) -> None:
     assert all("/" not in row["op"] for row in report["by_op"])
 
 
+@with_engine
+def test_kernels_of_the_engine(models: Path, capsys: Capture) -> None:
+    report = report_of(capsys, "--dir", str(models / "keras_cnn" / "saved_model"), "--batch", "3")
+    kinds = {row["op"]: row for row in report["by_op"]}
+    assert kinds["Conv2D+Bias+Relu"]["count"] >= 1
+    assert all(row["output_bytes"] > 0 for row in report["by_op"])
+
+
 def test_functions_that_are_not_inlined(models: Path, capsys: Capture) -> None:
     model = str(models / "no_inline_function" / "saved_model")
-    report = report_of(capsys, "--dir", model)
+    report = report_of(capsys, "--dir", model, "--optimize", "none")
     kinds = {row["op"]: row for row in report["by_op"]}
     assert kinds["PartitionedCall"]["count"] == 2
     assert kinds["Relu"]["count"] == 2  # Their bodies.

@@ -29,6 +29,7 @@ KEPT = {
         "Variable": "AssignVariableOp_1",
         "Variable_1": "AssignVariableOp' of function",
     },
+    "changing_weights": {"Variable_1": "used by", "Variable_2": "used by"},
     "counter": {"Variable": "used by AssignAddVariableOp 'AssignAddVariableOp' of function"},
     "dense_hash_table": {"MutableDenseHashTable": "a table"},
     "mutable_table": {"MutableHashTable": "a table"},

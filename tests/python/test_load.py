@@ -41,7 +41,8 @@ def test_model_describes_itself(digits: savedmodel.Model) -> None:
 
 def test_load_report(digits: savedmodel.Model) -> None:
     report = digits.load_report
-    assert list(report) == ["library", "read", "create", "restore", "init"]
+    phases = [phase for phase in report if phase != "optimize"]  # with the engine alone
+    assert phases == ["library", "read", "create", "restore", "init"]
     assert all(phase.seconds >= 0 for phase in report.values())
     assert report["read"].bytes == (DIGITS / "saved_model.pb").stat().st_size
     assert report["restore"].bytes == report.bytes_restored

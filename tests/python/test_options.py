@@ -268,7 +268,8 @@ def test_run_options_of_a_call(digits: savedmodel.Model) -> None:
     expected = signature(IMAGE)["probabilities"]
     for options in (RunOptions(inter_op_thread_pool=-1), RunOptions().SerializeToString()):
         result = signature.run({"image": IMAGE}, run_options=options)["probabilities"]
-        np.testing.assert_array_equal(result, expected)
+        # The session heeds all options, the engine few; they round differently.
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
     with pytest.raises(savedmodel.InvalidArgumentError, match="thread_pool"):
         signature.run({"image": IMAGE}, run_options=RunOptions(inter_op_thread_pool=9))
 
@@ -286,7 +287,7 @@ def test_run_metadata(digits: savedmodel.Model) -> None:
         for device in metadata.step_stats["dev_stats"]
         for node in device["node_stats"]
     ]
-    assert any("Relu" in node for node in nodes)
+    assert any("max_pooling2d" in node for node in nodes)
     assert RunMetadata.__doc__
     with pytest.raises(TypeError):
         signature.run({"image": IMAGE}, metadata=object())

@@ -46,17 +46,23 @@ def records(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_are_those_of_tensorflow(name: str, records: dict[str, Any]) -> None:
+@pytest.mark.parametrize("optimize", ["none", "default"])
+def test_answers_are_those_of_tensorflow(name: str, optimize: str, records: dict[str, Any]) -> None:
     record = records[name]
-    with savedmodel.load(record["path"], tags=record["calls"][0]["tags"]) as model:
+    tags = record["calls"][0]["tags"]
+    with savedmodel.load(record["path"], tags=tags, optimize=optimize) as model:
         assert {call["signature"] for call in record["calls"]} == set(model.signatures)
         for call in record["calls"]:
             outputs = model.signatures[call["signature"]](**call["inputs"])
             assert set(outputs) == set(call["outputs"])
             for key, expected in call["outputs"].items():
                 assert outputs[key].dtype == expected.dtype
-                # Bit-equal: both run the same kernels in the same library.
-                np.testing.assert_array_equal(outputs[key], expected, strict=True)
+                if optimize == "none" or expected.dtype.kind != "f":
+                    # Bit-equal: both run the same kernels in the same library.
+                    np.testing.assert_array_equal(outputs[key], expected, strict=True)
+                else:
+                    # basic-pitch takes the logarithm of what is nearly zero.
+                    np.testing.assert_allclose(outputs[key], expected, rtol=0, atol=2e-3)
 
 
 def test_single_outputs_equal_those_of_all(records: dict[str, Any]) -> None:

@@ -208,12 +208,13 @@ def test_random_graphs(graph: Graph, folder: Path, tensorflow: TensorFlow) -> No
     steps, calls = steps_and_calls(graph)
     note(f"saved as {path}")
     expected = tensorflow.evaluate(path, steps, {"calls": calls})
-    with savedmodel.load(path) as model:
-        for step, actual, theirs in zip(
-            steps, take(model, steps, {"calls": calls}), expected, strict=True
-        ):
-            assert_same(actual, theirs, step)
-        again = path.with_name("saved again")
-        model.save(again)
-        final = take(model, ["variables(model)"])
-    assert_same(tensorflow.evaluate(again, ["variables(model)"]), final, "what was saved")
+    for optimize in ("none", "default"):
+        with savedmodel.load(path, optimize=optimize) as model:
+            for step, actual, theirs in zip(
+                steps, take(model, steps, {"calls": calls}), expected, strict=True
+            ):
+                assert_same(actual, theirs, f"{step}, optimize={optimize!r}")
+            again = path.with_name(f"saved again, {optimize}")
+            model.save(again)
+            final = take(model, ["variables(model)"])
+        assert_same(tensorflow.evaluate(again, ["variables(model)"]), final, "what was saved")
