@@ -12,7 +12,7 @@ INSTALL := $(BIN)/pip install --quiet --no-build-isolation \
 # What TensorFlow makes for the tests is kept for the next run.
 MODELS := build/test-models
 
-.PHONY: demo test bench format
+.PHONY: demo test pytest pytest-session bench format
 
 demo: $(VENV)/ready
 	$(INSTALL) ".[cpu]"
@@ -22,17 +22,25 @@ test: export SAVEDMODEL_TEST_MODELS := $(abspath $(MODELS))
 test: $(VENV)/ready build/test-packages
 	$(INSTALL) ".[cpu,test]"
 	$(MAKE) $(MODELS)/complete
-	$(BIN)/python -m pytest
+	$(MAKE) --jobs=2 --output-sync=line pytest pytest-session
+	$(BIN)/python benchmarks/instructions
 	cmake --preset asan
 	cmake --build --preset asan
 	ctest --preset asan
 
-# Ratios to TensorFlow's Python and to bare C++, of calls and of loading; not part of the tests.
+# Side by side: neither keeps two cores busy.
+pytest:
+	$(BIN)/python -m pytest
+pytest-session:
+	SAVEDMODEL_ENGINE=session $(BIN)/python -m pytest
+
+# Ratios to TensorFlow's Python, to bare C++ and to other runtimes; not part of the tests.
 bench: $(VENV)/ready
 	$(INSTALL) ".[cpu,bench]"
 	$(BIN)/python benchmarks/overhead
 	$(BIN)/python benchmarks/load
 	$(BIN)/python benchmarks/cli
+	$(BIN)/python benchmarks/runtimes
 
 format: $(VENV)/ready
 	$(INSTALL) ".[cpu,test]"
@@ -53,6 +61,7 @@ $(VENV)/ready: pyproject.toml
 build/test-packages:
 	third_party/debian_packages.sh /usr/include/gtest/gtest.h libgtest-dev
 	third_party/debian_packages.sh /usr/bin/ccache ccache || true
+	third_party/debian_packages.sh /usr/bin/valgrind valgrind || true
 	mkdir -p build && touch $@
 
 $(MODELS)/complete: $(shell find tests/models -name '*.py')

@@ -3,7 +3,8 @@
     python benchmarks/overhead
     python benchmarks/load
     python benchmarks/cli
+    python benchmarks/runtimes
 
-overhead and load need what the package needs to be built, and the `bench` extra; load and cli need
-Keras too.
+All but cli need what the package needs to be built, and the `bench` extra; all but overhead need
+Keras, which comes with TensorFlow.
 """

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _FORMATS = {
     "s": ",.3f",
@@ -25,6 +26,7 @@ _FORMATS = {
     "MB": ",.0f",
     "bytes": ",.0f",
     "calls": ",.0f",
+    "models": ",.0f",
     "ratio": ",.3f",
     "of its scale": ".1e",
 }
@@ -61,6 +63,7 @@ class Row:
 
 
 _HEADINGS = ("what", "figure", "quartiles", "unit", "limit", "reached")
+_RIGHT = ("figure", "quartiles", "limit")
 
 
 def median_row(
@@ -80,41 +83,64 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Cells under headings. `right`: the headings of columns of numbers."""
+
+    title: str
+    headings: Sequence[str]
+    right: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+    def print(self, console: Console) -> None:
+        """Show it."""
+        table = Table(title=self.title, title_justify="left", title_style="bold")
+        for heading in self.headings:
+            table.add_column(heading, justify="right" if heading in self.right else "left")
+        styles = {"yes": "green", "NO": "red"}
+        for cells in self.cells:
+            table.add_row(*(Text(cell, styles.get(cell, "")) for cell in cells))
+        console.print()
+        console.print(table)
+
+    def markdown(self) -> list[str]:
+        """Its lines in a README."""
+        rules = ["---:" if heading in self.right else "---" for heading in self.headings]
+        rows = [self.headings, rules, *self.cells]
+        return ["", f"**{self.title}**", "", *(f"| {' | '.join(cells)} |" for cells in rows)]
+
+
+@dataclass(frozen=True)
 class Report:
     """All that one run found."""
 
     about: dict[str, Any]  # of `about_run`, with "rounds", "method" and whatever else
     rows: list[Row]
+    grids: Sequence[Grid] = ()  # shown before the rows
 
-    def sections(self) -> dict[str, list[Row]]:
-        """The rows by section, in their order."""
+    def _grids(self) -> list[Grid]:
+        """All tables: those of the rows are one for each section, in their order."""
         sections: dict[str, list[Row]] = {}
         for row in self.rows:
             sections.setdefault(row.section, []).append(row)
-        return sections
+        return [
+            *self.grids,
+            *(
+                Grid(section, _HEADINGS, _RIGHT, [row.cells() for row in rows])
+                for section, rows in sections.items()
+            ),
+        ]
 
     def print(self, console: Console) -> None:
         """Show the tables."""
         console.print(self._summary())
-        for section, rows in self.sections().items():
-            table = Table(title=section, title_justify="left", title_style="bold")
-            for heading in _HEADINGS:
-                right = heading in ("figure", "quartiles", "limit")
-                table.add_column(heading, justify="right" if right else "left")
-            for row in rows:
-                style = {None: "", True: "green", False: "red"}[row.reached]
-                *cells, reached = row.cells()
-                table.add_row(*cells, f"[{style}]{reached}[/]" if style else reached)
-            console.print()
-            console.print(table)
+        for grid in self._grids():
+            grid.print(console)
 
     def markdown(self) -> str:
         """The same for a README."""
         lines = [self._summary()]
-        for section, rows in self.sections().items():
-            lines += ["", f"**{section}**", "", f"| {' | '.join(_HEADINGS)} |"]
-            lines += ["| --- | ---: | ---: | --- | ---: | --- |"]
-            lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+        for grid in self._grids():
+            lines += grid.markdown()
         return "\n".join(lines) + "\n"
 
     def json(self) -> dict[str, Any]:
@@ -127,7 +153,7 @@ class Report:
     def write(self, args: argparse.Namespace) -> None:
         """Print it, and write the files that the arguments of `add_arguments` ask for."""
         # Wide enough for the tables where the output is a file.
-        self.print(Console(width=None if sys.stdout.isatty() else 120))
+        self.print(Console(width=None if sys.stdout.isatty() else 160))
         if args.markdown is not None:
             args.markdown.write_text(self.markdown())
         if args.json is not None:
@@ -156,17 +182,24 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
-def about_run(load_before: float) -> dict[str, Any]:
-    """The machine, its load before and after the run, the versions and the date."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
+def about_run(load_before: float, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine, its load before and after the run, the versions and the date.
+
+    `packages`: whose versions to tell beside those that every benchmark uses.
+    """
+    cpu = _fields("/proc/cpuinfo")
+    flags = cpu.get("flags", "").split()
     return {
         "machine": {
-            "cpu": cpu,
+            "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
+            "vector_extensions": [
+                flag for flag in flags if flag.startswith(("avx", "fma", "f16c", "amx"))
+            ],
+            "caches": _caches(),
+            "memory": _fields("/proc/meminfo").get("MemTotal"),
+            "os": platform.freedesktop_os_release().get("PRETTY_NAME"),
+            "kernel": platform.release(),
             "load_before": load_before,
             "load_after": load_average(),
         },
@@ -175,9 +208,30 @@ def about_run(load_before: float) -> dict[str, Any]:
             "tensorflow": _tensorflow_version(),
             "numpy": importlib.metadata.version("numpy"),
             "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in packages},
         },
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
+
+
+def _fields(file: str) -> dict[str, str]:
+    """The first value of each name in a file of "name: value" lines."""
+    fields: dict[str, str] = {}
+    for line in Path(file).read_text().splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    return fields
+
+
+def _caches() -> list[str]:
+    """Of the first core, as "L1 Data 32K"."""
+    return [
+        " ".join(
+            [f"L{folder.joinpath('level').read_text().strip()}"]
+            + [folder.joinpath(name).read_text().strip() for name in ("type", "size")]
+        )
+        for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
+    ]
 
 
 def _tensorflow_version() -> str:

@@ -28,7 +28,7 @@ class Package(NamedTuple):
 
     version: str
     sha256: str  # Of the wheel.
-    folder: PurePosixPath  # What is kept of the wheel.
+    folder: PurePosixPath  # What is kept of the wheel: the model, and what it was converted to.
     model: PurePosixPath  # The SavedModel, relative to that.
 
 
@@ -37,8 +37,8 @@ PACKAGES = {
     "basic-pitch": Package(
         "0.4.0",
         "738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0",
-        PurePosixPath("basic_pitch/saved_models/icassp_2022/nmp"),
-        PurePosixPath("."),
+        PurePosixPath("basic_pitch/saved_models/icassp_2022"),
+        PurePosixPath("nmp"),
     ),
     # Programming language detection, by Y. Somda. MIT License.
     "guesslang": Package(
@@ -67,7 +67,7 @@ def fetch(name: str) -> Path:
     downloaded is not the package that was published.
     """
     package = PACKAGES[name]
-    target = cache_dir() / f"{name}-{package.version}"
+    target = cache_dir() / f"{name}-{package.version}-{package.folder.name}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that one rename makes the whole model appear at once.

@@ -5,10 +5,14 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tensorflow/cc/saved_model/loader.h"
@@ -21,7 +25,7 @@ namespace {
 
 namespace tf = tensorflow;
 using Clock = std::chrono::steady_clock;
-using Nanoseconds = std::chrono::nanoseconds;
+using std::chrono::nanoseconds;
 
 std::string last_error;
 
@@ -30,7 +34,20 @@ struct Bare {
   tf::Session::CallableHandle callable = 0;
   std::vector<tf::Tensor> inputs;
   std::vector<tf::Tensor> outputs;
+  std::vector<std::int64_t> times;  // of Bare_Measure, in nanoseconds
 };
+
+tf::TensorShape Shape(const std::int64_t* dims, int rank) {
+  tf::TensorShape shape;
+  for (int axis = 0; axis < rank; ++axis) shape.AddDim(dims[axis]);
+  return shape;
+}
+
+// So that each of the threads that calls at once keeps its outputs to itself.
+bool RunOnce(const Bare& bare, std::vector<tf::Tensor>* outputs) {
+  return bare.bundle.session->RunCallable(bare.callable, bare.inputs, outputs, nullptr)
+      .ok();
+}
 
 bool Failed(const absl::Status& status) {
   if (!status.ok()) last_error = status.ToString();
@@ -43,18 +60,24 @@ extern "C" {
 
 BARE_EXPORT const char* Bare_Error() { return last_error.c_str(); }
 
-// Loads a SavedModel into a session of its own, with default options, and makes a
-// callable of all outputs of a signature with one float input. `data`: that input's
-// elements, copied. `cc_library`: the path of libtensorflow_cc. Null if it fails.
-BARE_EXPORT Bare* Bare_Open(const char* cc_library, const char* export_dir,
-                            const char* signature, int inter_op_thread_pool,
-                            const std::int64_t* dims, int rank, const float* data) {
-  if (dlopen(cc_library, RTLD_LAZY | RTLD_LOCAL) == nullptr) {
-    last_error = dlerror();
-    return nullptr;
-  }
+// Loads libtensorflow_cc from that path. False if it fails.
+BARE_EXPORT bool Bare_LoadLibrary(const char* cc_library) {
+  if (dlopen(cc_library, RTLD_LAZY | RTLD_LOCAL) != nullptr) return true;
+  last_error = dlerror();
+  return false;
+}
+
+// Loads a SavedModel into a session of its own and makes a callable of all outputs of a
+// signature with one input, in the order of their names. `threads`: of each of the
+// session's two pools, 0 for TensorFlow's default. Null if it fails.
+BARE_EXPORT Bare* Bare_Open(const char* export_dir, const char* signature,
+                            int inter_op_thread_pool, int threads) {
   auto bare = std::make_unique<Bare>();
-  if (Failed(tf::LoadSavedModel({}, {}, export_dir, {"serve"}, &bare->bundle))) {
+  tf::SessionOptions session_options;
+  session_options.config.set_intra_op_parallelism_threads(threads);
+  session_options.config.set_inter_op_parallelism_threads(threads);
+  if (Failed(tf::LoadSavedModel(session_options, {}, export_dir, {"serve"},
+                                &bare->bundle))) {
     return nullptr;
   }
   const auto& signatures = bare->bundle.GetSignatures();
@@ -63,20 +86,38 @@ BARE_EXPORT Bare* Bare_Open(const char* cc_library, const char* export_dir,
     last_error = std::string("no signature of one input named ") + signature;
     return nullptr;
   }
+  std::vector<std::pair<std::string, std::string>> outputs;
+  for (const auto& [name, info] : found->second.outputs()) {
+    outputs.emplace_back(name, info.name());
+  }
+  std::sort(outputs.begin(), outputs.end());
   tf::CallableOptions options;
   options.add_feed(found->second.inputs().begin()->second.name());
-  for (const auto& [name, info] : found->second.outputs()) options.add_fetch(info.name());
+  for (const auto& [name, tensor] : outputs) options.add_fetch(tensor);
   options.mutable_run_options()->set_inter_op_thread_pool(inter_op_thread_pool);
   if (Failed(bare->bundle.session->MakeCallable(options, &bare->callable))) {
     return nullptr;
   }
-
-  tf::TensorShape shape;
-  for (int axis = 0; axis < rank; ++axis) shape.AddDim(dims[axis]);
-  tf::Tensor input(tf::DT_FLOAT, shape);
-  std::copy_n(data, input.NumElements(), input.flat<float>().data());
-  bare->inputs.push_back(std::move(input));
   return bare.release();
+}
+
+// What to feed from now on, copied: the elements of a float tensor.
+BARE_EXPORT void Bare_FeedFloats(Bare* bare, const std::int64_t* dims, int rank,
+                                 const float* data) {
+  tf::Tensor input(tf::DT_FLOAT, Shape(dims, rank));
+  std::copy_n(data, input.NumElements(), input.flat<float>().data());
+  bare->inputs = {std::move(input)};
+}
+
+// The same of a tensor of strings, `sizes[i]` bytes from `data[i]` on.
+BARE_EXPORT void Bare_FeedStrings(Bare* bare, const std::int64_t* dims, int rank,
+                                  const char* const* data, const std::int64_t* sizes) {
+  tf::Tensor input(tf::DT_STRING, Shape(dims, rank));
+  auto elements = input.flat<tf::tstring>();
+  for (std::int64_t i = 0; i < elements.size(); ++i) {
+    elements(i).assign(data[i], static_cast<std::size_t>(sizes[i]));
+  }
+  bare->inputs = {std::move(input)};
 }
 
 // The nanoseconds that this many calls took together, or -1 if one failed.
@@ -89,14 +130,59 @@ BARE_EXPORT std::int64_t Bare_Run(Bare* bare, std::int64_t calls) {
       return -1;
     }
   }
-  return Nanoseconds(Clock::now() - start).count();
+  return nanoseconds(Clock::now() - start).count();
 }
 
-// The elements of the last call's first output, valid until the next call, and how many.
-BARE_EXPORT const float* Bare_Output(const Bare* bare, std::int64_t* count) {
-  const auto values = bare->outputs.at(0).flat<float>();
-  *count = values.size();
-  return values.data();
+// Lets so many threads call, again and again, for that long. Gives the nanoseconds from
+// the start of the first to the end of the last; -1 if a call failed.
+BARE_EXPORT std::int64_t Bare_Measure(Bare* bare, int callers, std::int64_t duration) {
+  std::vector<std::vector<std::int64_t>> times(static_cast<std::size_t>(callers));
+  std::atomic<int> ready = 0;
+  std::atomic<bool> failed = false;
+  const auto call = [&](std::vector<std::int64_t>* mine) {
+    std::vector<tf::Tensor> outputs;
+    ++ready;
+    while (ready < callers) std::this_thread::yield();
+    const auto end = Clock::now() + nanoseconds(duration);
+    for (auto now = Clock::now(); now < end && !failed;) {
+      if (!RunOnce(*bare, &outputs)) failed = true;
+      const auto then = std::exchange(now, Clock::now());
+      mine->push_back(nanoseconds(now - then).count());
+    }
+  };
+  const auto start = Clock::now();
+  std::vector<std::thread> threads;
+  for (auto& mine : times) threads.emplace_back(call, &mine);
+  for (auto& thread : threads) thread.join();
+  const auto elapsed = nanoseconds(Clock::now() - start).count();
+  if (failed) {
+    last_error = "a call failed";
+    return -1;
+  }
+  bare->times.clear();
+  for (const auto& mine : times) {
+    bare->times.insert(bare->times.end(), mine.begin(), mine.end());
+  }
+  return elapsed;
+}
+
+// The nanoseconds of each call of Bare_Measure, valid until the next, and how many.
+BARE_EXPORT const std::int64_t* Bare_Times(const Bare* bare, std::int64_t* count) {
+  *count = static_cast<std::int64_t>(bare->times.size());
+  return bare->times.data();
+}
+
+BARE_EXPORT int Bare_OutputCount(const Bare* bare) {
+  return static_cast<int>(bare->outputs.size());
+}
+
+// The elements of that output of the last call of Bare_Run, valid until the next, and how
+// many; null if it has strings.
+BARE_EXPORT const float* Bare_Output(const Bare* bare, int index, std::int64_t* count) {
+  const tf::Tensor& output = bare->outputs.at(static_cast<std::size_t>(index));
+  if (output.dtype() != tf::DT_FLOAT) return nullptr;
+  *count = output.NumElements();
+  return output.flat<float>().data();
 }
 
 BARE_EXPORT void Bare_Close(Bare* bare) { delete bare; }

@@ -84,13 +84,15 @@ class _Runtime:
         self.model = savedmodel.load(
             path, run_options=savedmodel.RunOptions(inter_op_thread_pool=number)
         )
-        self.bare = BareCallable(library, path, array, number)
+        self.bare = BareCallable(library, path, number)
+        self.bare.feed(array)
         self.array = array
         self.signature = self.model.signatures["serving_default"]
         self.bound = self.signature.bind(x=array)
         self.bare.run(1)
         output: Floats = self.signature(x=array)["y"]
-        np.testing.assert_array_equal(output.ravel(), self.bare.output())
+        (expected,) = self.bare.outputs()
+        np.testing.assert_array_equal(output.ravel(), expected)
 
     def contenders(self) -> dict[tuple[str, str], Contender]:
         return {
