@@ -12,7 +12,7 @@ INSTALL := $(BIN)/pip install --quiet --no-build-isolation \
 # What TensorFlow makes for the tests is kept for the next run.
 MODELS := build/test-models
 
-.PHONY: demo test pytest pytest-session bench format
+.PHONY: demo test pytest pytest-session asan bench format
 
 demo: $(VENV)/ready
 	$(INSTALL) ".[cpu]"
@@ -22,17 +22,18 @@ test: export SAVEDMODEL_TEST_MODELS := $(abspath $(MODELS))
 test: $(VENV)/ready build/test-packages
 	$(INSTALL) ".[cpu,test]"
 	$(MAKE) $(MODELS)/complete
-	$(MAKE) --jobs=2 --output-sync=line pytest pytest-session
+	$(MAKE) --jobs=2 --output-sync=line pytest pytest-session asan
 	$(BIN)/python benchmarks/instructions
-	cmake --preset asan
-	cmake --build --preset asan
-	ctest --preset asan
 
-# Side by side: neither keeps two cores busy.
+# Two side by side: neither pytest keeps two cores busy.
 pytest:
 	$(BIN)/python -m pytest
 pytest-session:
 	SAVEDMODEL_ENGINE=session $(BIN)/python -m pytest
+asan:
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan
 
 # Ratios to TensorFlow's Python, to bare C++ and to other runtimes; not part of the tests.
 bench: $(VENV)/ready
