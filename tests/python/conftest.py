@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,35 @@ def run_example(script: str, *arguments: str) -> str:
     assert "argparse" in imported
     assert [name for name in imported if name.split(".")[0] in ("keras", "tensorflow")] == []
     return result.stdout
+
+
+SOON = 60  # seconds after which a test has hung
+
+
+class Copies:
+    """The copies made inside a with block, by reason."""
+
+    def __enter__(self) -> Copies:
+        self._before = savedmodel.copy_stats().by_reason
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = savedmodel.copy_stats().by_reason
+        self.by_reason = {
+            reason: (after[reason][0] - count, after[reason][1] - size)
+            for reason, (count, size) in self._before.items()
+            if after[reason][0] != count
+        }
+
+
+def row(*values: float) -> np.ndarray:
+    """One row of floats."""
+    return np.array(values, np.float32)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return once it holds, which has to be soon."""
+    end = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import savedmodel
+from conftest import Copies
 
 Load = Callable[..., savedmodel.Model]
 
@@ -41,22 +42,6 @@ def aligned(source: npt.ArrayLike, dtype: Any = None) -> npt.NDArray[Any]:
 
 def pointer(value: npt.NDArray[Any]) -> int:
     return int(value.__array_interface__["data"][0])
-
-
-class Copies:
-    """The copies made inside a with block, by reason."""
-
-    def __enter__(self) -> Copies:
-        self._before = savedmodel.copy_stats().by_reason
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        after = savedmodel.copy_stats().by_reason
-        self.by_reason = {
-            reason: (after[reason][0] - count, after[reason][1] - size)
-            for reason, (count, size) in self._before.items()
-            if after[reason][0] != count
-        }
 
 
 @pytest.fixture(scope="module")

@@ -13,27 +13,15 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS, run_python
+from conftest import DIGITS, SOON, row, run_python, wait_until
 
 Load = Callable[..., savedmodel.Model]
-SOON = 60  # seconds after which a test has hung
 MANY = 64  # more calls than the pool has threads
 
 
 @pytest.fixture
 def signatures(load: Load) -> savedmodel.Signatures:
     return load("batching").signatures
-
-
-def row(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SOON
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_the_future_gives_what_the_call_returns(digits: savedmodel.Model) -> None:

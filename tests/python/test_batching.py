@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS, run_python
+from conftest import DIGITS, SOON, row, run_python, wait_until
 
 Load = Callable[..., savedmodel.Model]
 LONG = 60_000_000  # microseconds: only a full batch runs
-SOON = 60  # seconds after which a test has hung
 
 
 @pytest.fixture
@@ -53,17 +52,6 @@ def gate(signatures: savedmodel.Signatures) -> Iterator[Callable[..., Gate]]:
     for one in made:
         one.open()
         one.batched.close()
-
-
-def row(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SOON
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def address(array: np.ndarray) -> int:

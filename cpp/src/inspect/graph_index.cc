@@ -35,6 +35,10 @@ const std::string& StringAttr(const tf::NodeDef& node, const char* name) {
   return found == node.attr().end() ? *empty : found->second.s();
 }
 
+bool IsPartitionedCall(const tf::NodeDef& node) {
+  return node.op() == "PartitionedCall" || node.op() == "StatefulPartitionedCall";
+}
+
 bool IsRefVariable(const tf::NodeDef& node) {
   return node.op() == "VariableV2" || node.op() == "Variable";
 }

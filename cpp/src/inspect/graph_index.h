@@ -24,6 +24,9 @@ std::string NodeName(std::string_view function);
 // default value.
 const std::string& StringAttr(const tensorflow::NodeDef& node, const char* name);
 
+// True for a call of the function that its attribute "f" names.
+bool IsPartitionedCall(const tensorflow::NodeDef& node);
+
 // True for TF1's reference variables, as a SavedModel keeps them.
 bool IsRefVariable(const tensorflow::NodeDef& node);
 

@@ -168,8 +168,7 @@ class MetaGraphReader {
     };
     const auto visit = [&](const tf::NodeDef& node) {
       if (!call(node.op())) ops.insert(node.op());
-      if (node.op() != "PartitionedCall" && node.op() != "StatefulPartitionedCall")
-        return;
+      if (!IsPartitionedCall(node)) return;
       const auto f = node.attr().find("f");
       // TensorFlow counts the name of a function that there is not as an op.
       const std::string_view name =
@@ -324,7 +323,7 @@ class MetaGraphReader {
       for (const tf::NodeDef& node : function.node_def()) {
         const auto gradient = gradients.find(StringAttr(node, "_gradient_op_type"));
         if (index_.FindFunction(node.op()) == nullptr && gradient != gradients.end() &&
-            node.op() != "PartitionedCall" && node.op() != "StatefulPartitionedCall") {
+            !IsPartitionedCall(node)) {
           callees.insert(*gradient->second);
         } else {
           ForEachCallee(node, [&](const std::string& name) {

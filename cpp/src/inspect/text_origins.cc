@@ -251,8 +251,7 @@ void TextOrigins::ListCalls() {
     // The condition, or the number of the branch, comes before the arguments.
     const bool chooses = !is_own && (op == "If" || op == "StatelessIf" || op == "Case" ||
                                      op == "StatelessCase");
-    const bool calls_f =
-        !is_own && (op == "PartitionedCall" || op == "StatefulPartitionedCall");
+    const bool calls_f = !is_own && IsPartitionedCall(node);
     ForEachCallee(node, [&](const std::string& name) {
       const tf::FunctionDef* callee = graph_.FindFunction(name);
       if (callee == nullptr) return;

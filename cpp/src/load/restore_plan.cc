@@ -16,10 +16,6 @@ namespace tf = tensorflow;
 // A longer chain of Identity nodes than any saver writes: a cycle.
 constexpr int kMaxChain = 64;
 
-bool IsFunctionCall(const tf::NodeDef& node) {
-  return node.op() == "StatefulPartitionedCall" || node.op() == "PartitionedCall";
-}
-
 // "name:k" in a graph, "name:output:k" in a function.
 std::size_t OutputIndex(const std::string& tensor) {
   const std::size_t colon = tensor.rfind(':');
@@ -164,7 +160,7 @@ RestorePlan ReadRestorePlan(const tf::MetaGraphDef& meta_graph, const GraphIndex
     plan.complete = false;
     return plan;
   }
-  if (IsFunctionCall(*restore)) {
+  if (IsPartitionedCall(*restore)) {
     const auto callee = restore->attr().find("f");
     const tf::FunctionDef* function =
         callee == restore->attr().end()

@@ -194,10 +194,6 @@ struct Item {
   }
 };
 
-bool IsCall(const tf::NodeDef& node) {
-  return node.op() == "PartitionedCall" || node.op() == "StatefulPartitionedCall";
-}
-
 // Ops with state that may be run in any order with each other, and as often as one likes.
 bool IsHarmless(const std::string& op) {
   static const std::unordered_set<std::string> kOps = {
@@ -313,7 +309,7 @@ class Flattener {
     if (++num_evaluated_ > kMaxEvaluated) throw NotFlat("it takes too long to evaluate");
     if (node.op == nullptr) return Call(op, def, inputs, prefix);
     Validate(node);
-    if (IsCall(def)) return Call(FunctionAttr(def, "f"), def, inputs, prefix);
+    if (IsPartitionedCall(def)) return Call(FunctionAttr(def, "f"), def, inputs, prefix);
     if (op == "Const") return {Constant(def)};
     if (op == "NoOp") return {};
     if (op == "VarHandleOp") return {Item{Item::kVariable, -1, &def}};
@@ -415,7 +411,7 @@ class Flattener {
     for (const tf::NodeDef& node : function->node_def()) {
       const tf::OpDef* op = nullptr;
       if (tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok() &&
-          op->is_stateful() && !IsCall(node) && !IsVariable(node)) {
+          op->is_stateful() && !IsPartitionedCall(node) && !IsVariable(node)) {
         controls.push_back(node.name());
       }
     }

@@ -44,8 +44,7 @@ struct Callees {
 };
 
 std::optional<Callees> CalleesOf(const tf::NodeDef& node, const GraphIndex& index) {
-  if (Is(node, {"PartitionedCall", "StatefulPartitionedCall"}))
-    return Callees{{"f"}, 0, "Tin"};
+  if (IsPartitionedCall(node)) return Callees{{"f"}, 0, "Tin"};
   if (Is(node, {"If", "StatelessIf"}))
     return Callees{{"then_branch", "else_branch"}, 1, "Tin"};
   if (Is(node, {"Case", "StatelessCase"})) return Callees{{"branches"}, 1, "Tin"};

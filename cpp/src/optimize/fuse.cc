@@ -154,6 +154,13 @@ bool IsPadding(const std::vector<std::int64_t>& pads) {
          *std::max_element(pads.begin(), pads.end()) < (1 << 20);
 }
 
+void SetPads(const std::vector<std::int64_t>& pads, kernels::Window* window) {
+  window->pad_top = pads[2];
+  window->pad_bottom = pads[3];
+  window->pad_left = pads[4];
+  window->pad_right = pads[5];
+}
+
 class Fuser {
  public:
   explicit Fuser(FlatGraph* graph) : rewrite_(graph) {}
@@ -608,10 +615,7 @@ class Fuser {
     if (padding == "EXPLICIT") {
       const std::vector<std::int64_t> pads = ListAttr(op, "explicit_paddings");
       if (!IsPadding(pads)) return std::nullopt;
-      window.pad_top = pads[2];
-      window.pad_bottom = pads[3];
-      window.pad_left = pads[4];
-      window.pad_right = pads[5];
+      SetPads(pads, &window);
     }
     if (padding == "VALID") TakePad(index, &anchor);
     if (padding != "VALID" && padding != "SAME" && padding != "EXPLICIT")
@@ -637,10 +641,7 @@ class Fuser {
   void TakePad(int index, Anchor* anchor) {
     const auto pads = PadBefore(anchor->x, index);
     if (!pads) return;
-    anchor->window.pad_top = (*pads)[2];
-    anchor->window.pad_bottom = (*pads)[3];
-    anchor->window.pad_left = (*pads)[4];
-    anchor->window.pad_right = (*pads)[5];
+    SetPads(*pads, &anchor->window);
     anchor->x = rewrite_.input(rewrite_.producer(anchor->x), 0);
   }
 
@@ -919,10 +920,7 @@ class Fuser {
       if (pads && nonnegative_.count(r.producer(r.input(pad, 0))) != 0 &&
           std::max((*pads)[2], (*pads)[3]) < window.kernel_h &&
           std::max((*pads)[4], (*pads)[5]) < window.kernel_w) {
-        window.pad_top = (*pads)[2];
-        window.pad_bottom = (*pads)[3];
-        window.pad_left = (*pads)[4];
-        window.pad_right = (*pads)[5];
+        SetPads(*pads, &window);
         x = r.input(pad, 0);
       }
     }

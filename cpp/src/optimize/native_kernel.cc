@@ -85,21 +85,13 @@ class PoolParallel final : public kernels::Parallel {
   tsl::thread::ThreadPool& pool_;
 };
 
-class SerialParallel final : public kernels::Parallel {
- public:
-  int threads() const override { return 1; }
-  void For(std::int64_t tasks, kernels::TaskRef task) const override {
-    for (std::int64_t i = 0; i < tasks; ++i) task(i);
-  }
-};
-
 }  // namespace
 
 std::unique_ptr<const kernels::Parallel> MakeParallel(tf::Device* device) {
   const tf::DeviceBase::CpuWorkerThreads* threads =
       device->tensorflow_cpu_worker_threads();
   if (threads == nullptr || threads->workers == nullptr || threads->num_threads < 2)
-    return std::make_unique<SerialParallel>();
+    return nullptr;
   return std::make_unique<PoolParallel>(threads->workers);
 }
 

@@ -58,7 +58,8 @@ class NativeKernel {
   virtual bool Run(NativeContext* context) const = 0;
 };
 
-// The threads of a TensorFlow device for kernels, the caller's among them.
+// The threads of a TensorFlow device for kernels, the caller's among them. Null where the
+// caller's is the only one.
 std::unique_ptr<const kernels::Parallel> MakeParallel(tensorflow::Device* device);
 
 }  // namespace savedmodel

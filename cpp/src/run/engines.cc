@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "core/proto_message.h"
 #include "load/variable_sources.h"
 #include "optimize/flatten.h"
 #include "optimize/fuse.h"
@@ -46,12 +45,15 @@ const tf::DeviceMgr* DevicesOf(const LoadedBundle& bundle) {
 
 }  // namespace
 
-void CallableEngine::Make(LoadedBundle* bundle, const KernelHost& host) {
-  std::atomic_store(&made_, MakeNow(bundle, host));
-}
+CallableEngine::CallableEngine(std::vector<std::string> feeds,
+                               std::vector<std::string> fetches, LoadedBundle* bundle,
+                               const KernelHost& host)
+    : feeds_(std::move(feeds)),
+      fetches_(std::move(fetches)),
+      host_(host),
+      made_(Make(bundle)) {}
 
-std::shared_ptr<CallableEngine::Made> CallableEngine::MakeNow(
-    LoadedBundle* bundle, const KernelHost& host) const {
+std::shared_ptr<CallableEngine::Made> CallableEngine::Make(LoadedBundle* bundle) const {
   auto made = std::make_shared<Made>();
   // First: what changes from now on is seen by the next run.
   made->changes.store(bundle->graph->changes());
@@ -63,21 +65,20 @@ std::shared_ptr<CallableEngine::Made> CallableEngine::MakeNow(
       if (found == values.end()) return std::nullopt;
       return std::move(values.extract(found).mapped());
     };
-    FlatGraph graph = Flatten(*bundle->index, feeds_, fetches_, take, host,
+    FlatGraph graph = Flatten(*bundle->index, feeds_, fetches_, take, host_,
                               bundle->meta_graph_def.graph_def().versions());
     values.clear();
     if (kernels::Supported()) Fuse(&graph);
     bundle->Require(graph.resources);
     made->frozen = graph.frozen;
-    made->engine = std::make_unique<const FlatEngine>(graph, host);
+    made->engine = std::make_unique<const FlatEngine>(graph, host_);
   }
   // What weights were read into and packed from would otherwise stay with the process.
   malloc_trim(0);
   return made;
 }
 
-std::shared_ptr<CallableEngine::Made> CallableEngine::Current(LoadedBundle* bundle,
-                                                              const KernelHost& host) {
+std::shared_ptr<CallableEngine::Made> CallableEngine::Current(LoadedBundle* bundle) {
   std::shared_ptr<Made> made = std::atomic_load(&made_);
   const std::uint64_t changes = bundle->graph->changes();
   if (made->changes.load(std::memory_order_acquire) == changes) return made;
@@ -89,7 +90,7 @@ std::shared_ptr<CallableEngine::Made> CallableEngine::Current(LoadedBundle* bund
     return made;
   }
   try {
-    made = MakeNow(bundle, host);
+    made = Make(bundle);
   } catch (const NotFlat&) {
     made = std::make_shared<Made>();  // and made again with the next change
     made->changes.store(changes);
@@ -98,11 +99,10 @@ std::shared_ptr<CallableEngine::Made> CallableEngine::Current(LoadedBundle* bund
   return made;
 }
 
-bool CallableEngine::Run(LoadedBundle* bundle, const KernelHost& host,
-                         const std::vector<tf::Tensor>& feeds,
+bool CallableEngine::Run(LoadedBundle* bundle, const std::vector<tf::Tensor>& feeds,
                          std::vector<tf::Tensor>* outputs,
                          const EngineRunOptions& options, absl::Status* status) {
-  const std::shared_ptr<Made> made = Current(bundle, host);
+  const std::shared_ptr<Made> made = Current(bundle);
   if (made->engine == nullptr || made->refusals.load() >= kMaxRefusals ||
       !made->engine->Accepts(feeds)) {
     return false;
@@ -123,9 +123,9 @@ Engines::Engines(const LoadedBundle& bundle)
 CallableEngine* Engines::Make(LoadedBundle* bundle, const std::vector<std::string>& feeds,
                               const std::vector<std::string>& fetches,
                               std::string* reason) {
-  auto engine = std::make_unique<CallableEngine>(feeds, fetches);
+  std::unique_ptr<CallableEngine> engine;
   try {
-    engine->Make(bundle, host_);
+    engine = std::make_unique<CallableEngine>(feeds, fetches, bundle, host_);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {

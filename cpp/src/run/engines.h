@@ -4,7 +4,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "load/bundle_handle.h"
@@ -17,16 +16,13 @@ namespace savedmodel {
 // change all the same; then it is made anew, and reads those from then on. Thread-safe.
 class CallableEngine {
  public:
-  CallableEngine(std::vector<std::string> feeds, std::vector<std::string> fetches)
-      : feeds_(std::move(feeds)), fetches_(std::move(fetches)) {}
-
-  // Makes the engine. Throws NotFlat, or what reading the variables throws.
-  void Make(LoadedBundle* bundle, const KernelHost& host);
+  // Throws NotFlat, or what reading the variables throws. `host` must outlive it.
+  CallableEngine(std::vector<std::string> feeds, std::vector<std::string> fetches,
+                 LoadedBundle* bundle, const KernelHost& host);
 
   // False if the session has to run this: the graph is no longer flat, or the feeds'
   // sizes are none that the signature allows.
-  bool Run(LoadedBundle* bundle, const KernelHost& host,
-           const std::vector<tensorflow::Tensor>& feeds,
+  bool Run(LoadedBundle* bundle, const std::vector<tensorflow::Tensor>& feeds,
            std::vector<tensorflow::Tensor>* outputs, const EngineRunOptions& options,
            absl::Status* status);
 
@@ -38,11 +34,12 @@ class CallableEngine {
     std::atomic<int> refusals{0};           // runs in a row that it has broken off
   };
 
-  std::shared_ptr<Made> MakeNow(LoadedBundle* bundle, const KernelHost& host) const;
-  std::shared_ptr<Made> Current(LoadedBundle* bundle, const KernelHost& host);
+  std::shared_ptr<Made> Make(LoadedBundle* bundle) const;
+  std::shared_ptr<Made> Current(LoadedBundle* bundle);
 
   const std::vector<std::string> feeds_;
   const std::vector<std::string> fetches_;
+  const KernelHost& host_;
   std::mutex mutex_;            // of making it
   std::shared_ptr<Made> made_;  // by atomic operations only
 };
@@ -57,8 +54,6 @@ class Engines {
   CallableEngine* Make(LoadedBundle* bundle, const std::vector<std::string>& feeds,
                        const std::vector<std::string>& fetches, std::string* reason);
   void Release(CallableEngine* engine);
-
-  const KernelHost& host() const { return host_; }
 
  private:
   const KernelHost host_;

@@ -5,7 +5,6 @@
 
 #include "absl/time/clock.h"
 #include "tensorflow/core/common_runtime/device.h"
-#include "tensorflow/core/common_runtime/dma_helper.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/platform/denormal.h"
@@ -125,10 +124,8 @@ class FlatEngine::FramePool {
     frame->slots.resize(engine_.num_slots_);
     frame->pins.resize(engine_.num_slots_);
     for (const auto& [slot, constant] : engine_.constants_) frame->slots[slot] = constant;
-    std::size_t most = 1;
-    for (const Step& step : engine_.steps_) most = std::max(most, step.inputs.size());
-    frame->inputs.resize(most);
-    frame->native_inputs.resize(most);
+    frame->inputs.resize(engine_.attributes_.size());
+    frame->native_inputs.resize(engine_.attributes_.size());
     engine_.host_.Prepare(&frame->params);
     frame->params.output_attr_array = engine_.attributes_.data();
     return frame;
@@ -153,15 +150,13 @@ FlatEngine::FlatEngine(const FlatGraph& graph, const KernelHost& host) : host_(h
     step.num_outputs = static_cast<int>(op.outputs.size());
     step.name = op.def.name();
     step.native = op.native;
-    if (op.native != nullptr) {
-      steps_.push_back(std::move(step));
-      continue;
-    }
-    step.kernel = host_.Make(op.def, op.inputs.size());
-    if (step.kernel->num_inputs() != static_cast<int>(op.inputs.size()) ||
-        step.kernel->num_outputs() != step.num_outputs) {
-      throw NotFlat("op " + op.def.op() + " ('" + op.def.name() +
-                    "') has another number of inputs or outputs");
+    if (op.native == nullptr) {
+      step.kernel = host_.Make(op.def, op.inputs.size());
+      if (step.kernel->num_inputs() != static_cast<int>(op.inputs.size()) ||
+          step.kernel->num_outputs() != step.num_outputs) {
+        throw NotFlat("op " + op.def.op() + " ('" + op.def.name() +
+                      "') has another number of inputs or outputs");
+      }
     }
     steps_.push_back(std::move(step));
   }
@@ -259,7 +254,6 @@ bool FlatEngine::Run(const std::vector<tf::Tensor>& feeds,
   const tsl::port::ScopedSetRound round(FE_TONEAREST);
   std::unique_ptr<Frame> frame = frames_->Take();
   for (std::size_t i = 0; i < feeds.size(); ++i) frame->slots[feeds_[i]] = feeds[i];
-  // A frame with what a run that was broken off has left is not used again.
   std::vector<tf::Tensor> apart;  // where results are wanted, less what a feed overlaps
   EngineRunOptions given = options;
   if (options.into != nullptr) {
@@ -271,6 +265,7 @@ bool FlatEngine::Run(const std::vector<tf::Tensor>& feeds,
       }
     }
   }
+  // A frame with what a run that was broken off has left is not used again.
   if (!RunSteps(frame.get(), given, status)) return false;
   if (!status->ok()) return true;
   outputs->resize(fetches_.size());
@@ -336,7 +331,7 @@ bool FlatEngine::RunStep(const Step& step, Frame* frame, const EngineRunOptions&
     NativeContext context(
         absl::MakeConstSpan(frame->native_inputs.data(), step.inputs.size()),
         absl::MakeSpan(&slots[step.first_output], step.num_outputs), allocator_,
-        *parallel_);
+        parallel_ == nullptr ? kernels::Serial() : *parallel_);
     if (!step.native->Run(&context)) return false;
     for (int i = 0; i < step.num_outputs; ++i) {
       const int slot = step.first_output + i;

@@ -91,8 +91,9 @@ class FlatEngine {
   std::vector<int> cleared_;  // slots to be emptied after a run
   std::vector<bool> wanted_;  // slots that are read
   std::vector<bool> pinned_;  // slots with several readers
+  // As many as a step has inputs or outputs at most.
   std::vector<tensorflow::AllocatorAttributes> attributes_;
-  std::unique_ptr<const kernels::Parallel> parallel_;
+  std::unique_ptr<const kernels::Parallel> parallel_;  // null: the caller's thread
   tensorflow::Allocator* allocator_ = nullptr;
   std::unique_ptr<FramePool> frames_;
 };

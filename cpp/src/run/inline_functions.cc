@@ -19,8 +19,7 @@ namespace tf = tensorflow;
 constexpr char kCopies[] = "savedmodel/inlined/";
 
 bool IsCall(const tf::NodeDef& node, const GraphIndex& index) {
-  return node.op() == "PartitionedCall" || node.op() == "StatefulPartitionedCall" ||
-         index.FindFunction(node.op()) != nullptr;
+  return IsPartitionedCall(node) || index.FindFunction(node.op()) != nullptr;
 }
 
 // The calls among these nodes, and what takes something from one.

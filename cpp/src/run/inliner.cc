@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/status.h"
+#include "inspect/graph_index.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/graph/tensor_id.h"
@@ -113,8 +114,7 @@ void Inliner::AddBodyNode(tf::NodeDef node) {
   for (const std::string& input : node.input())
     (IsControl(input) ? controls : inputs).push_back(input);
 
-  const bool partitioned =
-      node.op() == "PartitionedCall" || node.op() == "StatefulPartitionedCall";
+  const bool partitioned = IsPartitionedCall(node);
   if (partitioned || library_.Contains(node.op())) {
     const auto attribute = node.attr().find("f");
     if (partitioned && attribute == node.attr().end()) {

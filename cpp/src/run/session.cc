@@ -122,6 +122,11 @@ struct Plan {
     for (const TensorSpec& feed : feeds) names.push_back(feed.name);
     bundle->Require(names);
   }
+
+  // After the session's run of it, also one that failed.
+  void NoteEffects(LoadedBundle* bundle) const {
+    if (effects.changes_variables && bundle->graph) bundle->graph->NoteChange();
+  }
 };
 
 Plan MakePlan(const GraphIndex& graph, const std::vector<std::string>& feeds,
@@ -173,13 +178,11 @@ std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<Tensor>& ten
       Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
            DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
     }
-    if (plan.effects.retains_feeds && IsView(tensor)) {
-      CountCopy(CopyReason::kRetained, tensor.num_bytes());
-      const Tensor copy = tensor.Clone();
-      feeds.push_back(TensorAccess::Get(copy));
-    } else if (!TensorAccess::Get(tensor).IsAligned()) {
-      // A row of a batch's output.
-      CountCopy(CopyReason::kMisaligned, tensor.num_bytes());
+    const bool retained = plan.effects.retains_feeds && IsView(tensor);
+    // A row of a batch's output need not be aligned.
+    if (retained || !TensorAccess::Get(tensor).IsAligned()) {
+      CountCopy(retained ? CopyReason::kRetained : CopyReason::kMisaligned,
+                tensor.num_bytes());
       const Tensor copy = tensor.Clone();
       feeds.push_back(TensorAccess::Get(copy));
     } else {
@@ -329,12 +332,11 @@ struct Callable::State {
                    std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata,
                    const EngineRunOptions& options) const {
     absl::Status status;
-    if (engine != nullptr &&
-        engine->Run(bundle, bundle->engines->host(), feeds, outputs, options, &status)) {
+    if (engine != nullptr && engine->Run(bundle, feeds, outputs, options, &status)) {
       return status;
     }
     status = RunInSession(bundle, feeds, outputs, metadata);
-    if (plan.effects.changes_variables && bundle->graph) bundle->graph->NoteChange();
+    plan.NoteEffects(bundle);
     return status;
   }
 };
@@ -464,7 +466,7 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
         ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options),
         named, plan.fetches, plan.targets, &outputs,
         ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata)));
-    if (plan.effects.changes_variables && bundle->graph) bundle->graph->NoteChange();
+    plan.NoteEffects(bundle.get());
     ThrowIfError(status, description);
   }
   return ToResults(plan, inputs, std::move(outputs), handle_->has_ref_variables());
