@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,15 @@ def test_consumer_of_the_python_package(tmp_path: Path) -> None:
 def test_consumer_of_an_installed_prefix(tmp_path: Path) -> None:
     # Not in tmp_path: it is kept, so that the next run builds only what has changed.
     build, prefix = ROOT / "build" / "package", tmp_path / "prefix"
-    configure(ROOT, build, f"-DPython_EXECUTABLE={sys.executable}", "-DSAVEDMODEL_BUILD_PYTHON=OFF")
+    # By the name that the extension was built with: ccache takes another for another compiler.
+    compiler = str(sysconfig.get_config_var("CXX")).split()[0]
+    configure(
+        ROOT,
+        build,
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        "-DSAVEDMODEL_BUILD_PYTHON=OFF",
+    )
     run("cmake", "--build", build, "--target", "savedmodel")
     run("cmake", "--install", build, "--component", "savedmodel", "--prefix", prefix)
     check_consumer(build_consumer("consumer", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}"))
