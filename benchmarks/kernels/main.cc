@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/team.h"
 #include "kernels/thread_pool.h"
 
 namespace {
@@ -424,15 +425,14 @@ int main(int argc, char** argv) {
   const int threads = std::abs(asked);
   if (argc > 2 && std::strcmp(argv[2], "avx2") == 0) SetIsaForTest(Isa::kAvx2);
   if (!Supported()) return std::puts("no kernels for this processor"), 1;
-  const ThreadPool pool(asked > 1 ? asked : 1);
+  ThreadPool pool(asked > 1 ? asked : 1);
+  const Team team(&pool);
   const Simulated simulation(threads);
   if (asked < 0) simulated = &simulation;
-  const Parallel& parallel = asked < 0   ? static_cast<const Parallel&>(simulation)
-                             : asked > 1 ? static_cast<const Parallel&>(pool)
-                                         : Serial();
+  const Parallel& parallel = asked < 0 ? static_cast<const Parallel&>(simulation) : team;
   const double peak = PeakMacs();
   std::printf("%s, %d threads; the best product on one thread: %.1f GFLOP/s\n",
-              ActiveIsa() == Isa::kAvx512 ? "AVX-512" : "AVX2", threads, 2e-9 * peak);
+              ActiveIsa() >= Isa::kAvx512 ? "AVX-512" : "AVX2", threads, 2e-9 * peak);
   for (Net (*make)() :
        {MobileNet, ResNet50, EfficientNetB0, BasicPitch, Transformer, Small, Pointwise}) {
     Net net = make();

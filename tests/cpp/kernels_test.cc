@@ -3,15 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "kernels/team.h"
 #include "kernels/thread_pool.h"
 
 namespace savedmodel::kernels {
@@ -56,7 +60,7 @@ class Kernels : public testing::TestWithParam<Isa> {
     if (ActiveIsa() != GetParam())
       GTEST_SKIP() << "the processor has no such instructions";
   }
-  void TearDown() override { SetIsaForTest(Isa::kAvx512); }
+  void TearDown() override { SetIsaForTest(Isa::kAvx512Bfloat16); }
 
   int64_t Draw(int64_t low, int64_t high) {
     return std::uniform_int_distribution<int64_t>(low, high)(generator_);
@@ -72,9 +76,12 @@ class Kernels : public testing::TestWithParam<Isa> {
   }
 
   const Parallel& AnyParallel() {
-    static const ThreadPool pool(3);
-    return Coin() ? static_cast<const Parallel&>(pool) : Serial();
+    static ThreadPool pool(3);
+    static const Team team(&pool);
+    return Coin() ? static_cast<const Parallel&>(team) : Serial();
   }
+
+  Precision AnyPrecision() { return Coin() ? Precision::kBfloat16 : Precision::kFloat32; }
 
   Activation AnyActivation() {
     return {kAllKinds[Draw(0, std::size(kAllKinds) - 1)], 0.3f};
@@ -102,6 +109,21 @@ class Kernels : public testing::TestWithParam<Isa> {
 
   std::mt19937 generator_{17};
 };
+
+// To the nearest, halves to even. Not for NaN.
+float RoundToBfloat16(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+Floats Rounded(Floats values, Precision precision) {
+  if (precision == Precision::kFloat32) return values;
+  std::transform(values.begin(), values.end(), values.begin(), RoundToBfloat16);
+  return values;
+}
 
 // Within 1e-5 of the result's scale, and NaN where NaN is due.
 void ExpectClose(const Floats& actual, const Doubles& expected, const std::string& what,
@@ -172,14 +194,23 @@ TEST_P(Kernels, MatMul) {
     const bool with_bias = Coin(), with_residual = Coin(), in_place = Coin();
     const Activation activation = AnyActivation();
 
+    const PackedMatrix packed(b.data(), k, n, ldb, transposed,
+                              scaled ? scale.data() : nullptr, AnyPrecision());
+    Floats factors = b;  // as multiplied
+    for (int64_t j = 0; j < k && scaled; ++j) {
+      for (int64_t c = 0; c < n; ++c)
+        factors[transposed ? c * ldb + j : j * ldb + c] *= scale[c];
+    }
+    factors = Rounded(factors, packed.precision());
+    const Floats rows = Rounded(a, packed.precision());
     Doubles expected(static_cast<size_t>(m * ldc), -7);
     for (int64_t r = 0; r < m; ++r) {
       for (int64_t c = 0; c < n; ++c) {
         double sum = 0;
         for (int64_t j = 0; j < k; ++j) {
-          sum += double(a[r * lda + j]) * (transposed ? b[c * ldb + j] : b[j * ldb + c]);
+          sum +=
+              double(rows[r * lda + j]) * factors[transposed ? c * ldb + j : j * ldb + c];
         }
-        if (scaled) sum *= scale[c];
         if (with_bias) sum += bias[c];
         if (with_residual) sum += residual[r * ldc + c];
         expected[r * ldc + c] = Reference(activation, sum);
@@ -191,8 +222,6 @@ TEST_P(Kernels, MatMul) {
         std::copy_n(&residual[r * ldc], n, &out[r * ldc]);
       }
     }
-    const PackedMatrix packed(b.data(), k, n, ldb, transposed,
-                              scaled ? scale.data() : nullptr);
     const float* addend = in_place ? out.data() : residual.data();
     MatMul(
         a.data(), m, lda, packed,
@@ -226,20 +255,23 @@ TEST_P(Kernels, Conv2D) {
     const Floats in = Random(s.batch * s.height * s.width * s.channels);
     const Floats filter =
         Random(taps * s.channels * channels, 1 / std::sqrt(float(taps * s.channels)));
-    Doubles expected = ReferenceConv(in, s, filter, w, channels);
     const Floats scale = Random(channels), bias = Random(channels);
+    const PackedConv2D packed(
+        filter.data(), w.kernel_h, w.kernel_w, s.channels, channels, scale.data(),
+        winograd ? ConvMethod::kWinograd : ConvMethod::kDirect, AnyPrecision());
+    Floats scaled = filter;
+    for (size_t j = 0; j < scaled.size(); ++j) scaled[j] *= scale[j % size_t(channels)];
+    Doubles expected = ReferenceConv(Rounded(in, packed.precision()), s,
+                                     Rounded(scaled, packed.precision()), w, channels);
     const Floats residual = Random(int64_t(expected.size()));
     const Activation activation = AnyActivation();
     const bool with_residual = Coin();
     for (size_t j = 0; j < expected.size(); ++j) {
       const size_t c = j % size_t(channels);
-      expected[j] = Reference(activation, expected[j] * scale[c] + bias[c] +
-                                              (with_residual ? residual[j] : 0.0f));
+      expected[j] = Reference(
+          activation, expected[j] + bias[c] + (with_residual ? residual[j] : 0.0f));
     }
     Floats out(expected.size());
-    const PackedConv2D packed(filter.data(), w.kernel_h, w.kernel_w, s.channels, channels,
-                              scale.data(),
-                              winograd ? ConvMethod::kWinograd : ConvMethod::kDirect);
     Conv2D(in.data(), s, packed, w,
            {bias.data(), with_residual ? residual.data() : nullptr, activation},
            out.data(), AnyParallel());
@@ -540,15 +572,73 @@ TEST_P(Kernels, LstmCell) {
 
 // What a thread count may change is the time alone.
 TEST_P(Kernels, SameBitsOnAnyThreads) {
-  const ThreadPool pool(4);
+  ThreadPool pool(4);
+  const Team team(&pool);
   const Window w{3, 3, 1, 1, 1, 1, 1, 1, 1, 1};
   const ImageShape s = {1, 30, 30, 64};
   const Floats in = Random(30 * 30 * 64), filter = Random(9 * 64 * 96);
   const PackedConv2D packed(filter.data(), 3, 3, 64, 96);
   Floats one(30 * 30 * 96), many(one.size());
   Conv2D(in.data(), s, packed, w, {}, one.data(), Serial());
-  Conv2D(in.data(), s, packed, w, {}, many.data(), pool);
+  Conv2D(in.data(), s, packed, w, {}, many.data(), team);
   EXPECT_EQ(one, many);
+  // Products that are cut into rows, into panels and into both.
+  struct Product {
+    int64_t m, k, n;
+  };
+  for (const Product& p :
+       {Product{1, 1024, 1000}, Product{3, 700, 1100}, Product{8, 1024, 600},
+        Product{49, 512, 1024}, Product{100, 900, 300}, Product{400, 1200, 300}}) {
+    const Floats a = Random(p.m * p.k), b = Random(p.k * p.n), bias = Random(p.n);
+    const PackedMatrix matrix(b.data(), p.k, p.n, p.n);
+    const Epilogue epilogue = {bias.data(), nullptr, {ActivationKind::kSwish}};
+    Floats serial(static_cast<size_t>(p.m * p.n)), parallel(serial.size());
+    MatMul(a.data(), p.m, p.k, matrix, epilogue, serial.data(), p.n, Serial());
+    MatMul(a.data(), p.m, p.k, matrix, epilogue, parallel.data(), p.n, team);
+    EXPECT_EQ(serial, parallel) << Show({p.m, p.k, p.n});
+  }
+}
+
+// Teams that come and go, several at once, with rounds of few and of many tasks.
+TEST(Team, RunsEachTaskOnce) {
+  ThreadPool pool(4);
+  const auto rounds = [&](unsigned seed) {
+    std::minstd_rand generator(seed);
+    for (int life = 0; life < 20; ++life) {
+      const Team team(&pool);
+      EXPECT_EQ(team.threads(), 4);
+      for (int round = 0; round < 100; ++round) {
+        std::vector<int> runs(generator() % 12);
+        team.For(int64_t(runs.size()), [&](int64_t task) { ++runs[size_t(task)]; });
+        EXPECT_EQ(runs, std::vector<int>(runs.size(), 1));
+      }
+    }
+  };
+  rounds(1);
+  std::thread other(rounds, 2);
+  rounds(3);
+  other.join();
+}
+
+TEST(Team, WithoutAPoolIsTheCaller) {
+  const Team<ThreadPool> team(nullptr);
+  EXPECT_EQ(team.threads(), 1);
+  int runs = 0;
+  team.For(5, [&](int64_t task) { EXPECT_EQ(task, runs++); });
+  EXPECT_EQ(runs, 5);
+}
+
+TEST(Team, HelpersTakeTasks) {
+  ThreadPool pool(2);
+  const Team team(&pool);
+  std::atomic<bool> helped{false};
+  const std::thread::id caller = std::this_thread::get_id();
+  while (!helped) {
+    team.For(2, [&](int64_t) {
+      if (std::this_thread::get_id() != caller) helped = true;
+      std::this_thread::yield();
+    });
+  }
 }
 
 // Winograd's sums are other ones, but round about as well: both against double precision.
@@ -582,7 +672,7 @@ TEST_P(Kernels, WinogradIsAsExactAsTheDirectConvolution) {
 TEST_P(Kernels, EnvironmentLimitsTheInstructionSet) {
   const auto best_under = [](const char* variable, const char* value) {
     setenv(variable, value, 1);
-    SetIsaForTest(Isa::kAvx512);
+    SetIsaForTest(Isa::kAvx512Bfloat16);
     unsetenv(variable);
     return ActiveIsa();
   };
@@ -592,14 +682,20 @@ TEST_P(Kernels, EnvironmentLimitsTheInstructionSet) {
     EXPECT_EQ(best_under(variable, "AVX"), Isa::kNone);
     EXPECT_EQ(best_under(variable, "avx2"), Isa::kAvx2);
     EXPECT_EQ(best_under(variable, "AVX2_VNNI"), Isa::kAvx2);
-    EXPECT_GE(best_under(variable, "AVX512_CORE"), GetParam());
+    for (const char* older : {"AVX512_CORE", "AVX512_CORE_VNNI"}) {
+      EXPECT_GE(best_under(variable, older), std::min(GetParam(), Isa::kAvx512));
+      EXPECT_LE(ActiveIsa(), Isa::kAvx512);
+    }
     EXPECT_GE(best_under(variable, "DEFAULT"), GetParam());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, Kernels, testing::Values(Isa::kAvx2, Isa::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Isas, Kernels,
+                         testing::Values(Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bfloat16),
                          [](const auto& isa) {
-                           return isa.param == Isa::kAvx2 ? "Avx2" : "Avx512";
+                           return isa.param == Isa::kAvx2     ? "Avx2"
+                                  : isa.param == Isa::kAvx512 ? "Avx512"
+                                                              : "Avx512Bfloat16";
                          });
 
 }  // namespace

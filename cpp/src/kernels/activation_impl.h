@@ -46,11 +46,22 @@ SAVEDMODEL_INLINE Vec Expm1OfNonPositive(Vec x) {
   return Fma(e.pow2, e.q, Sub(e.pow2, Set(1.0f)));
 }
 
-// Of -|x|, so that nothing overflows and small results keep their digits.
+// 1 / (1 + e^-x), e^-x = 2^n e^-r. In few steps: nets apply it to millions of numbers.
 SAVEDMODEL_INLINE Vec Sigmoid(Vec x) {
-  const Vec e = ExpOfNonPositive(CopySign(x, Set(-1.0f)));
+  // 2^(n - 1) is a float, and twice it overflows to infinity where the result is zero.
+  const Vec clamped = Min(Set(86.0f), Max(Set(-89.0f), x));
+  const Vec magic = Set(12582912.0f + kExponentBias - 1);
+  const Vec shifted = Fma(clamped, Set(-1.44269504f), magic);
+  const Vec n = Sub(shifted, magic);
+  const Vec r = Fma(n, Set(0.693147182f), clamped);
   const Vec one = Set(1.0f);
-  return Div(Select(Less(x, Zero()), e, one), Add(one, e));
+  Vec p = Fma(Set(-0.00829027127f), r, Set(0.0418981612f));
+  p = Fma(p, r, Set(-0.166676387f));
+  p = Fma(p, r, Set(0.499991477f));
+  p = Fma(p, r, Set(-0.999999702f));
+  p = Fma(p, r, one);
+  const Vec half_of_exp = Mul(LowBitsToExponent(shifted), p);
+  return Reciprocal(Fma(Set(2.0f), half_of_exp, one));
 }
 
 SAVEDMODEL_INLINE Vec Tanh(Vec x) {
@@ -177,6 +188,19 @@ void Activate(const float* in, int64_t count, Activation activation, float* out)
     ForVectors(count, [&](int64_t i, int64_t n) SAVEDMODEL_LAMBDA {
       StoreFirst(out + i, f(LoadFirst(in + i, n)), n);
     });
+  });
+}
+
+// In place, rows of `columns` that lie `stride` apart.
+void ActivateRows(float* x, int64_t rows, int64_t columns, int64_t stride,
+                  Activation activation) {
+  WithActivation(activation, [=](const auto& f) SAVEDMODEL_LAMBDA {
+    for (int64_t row = 0; row < rows; ++row) {
+      ForVectors(columns, [&](int64_t i, int64_t n) SAVEDMODEL_LAMBDA {
+        float* at = x + row * stride + i;
+        StoreFirst(at, f(LoadFirst(at, n)), n);
+      });
+    }
   });
 }
 

@@ -8,6 +8,8 @@
 // cache and never maps all its rows to one cache set. A convolution thus is a product
 // with a matrix of which only a tile exists at a time.
 //
+// Tiles and B are made of cells of 32 bits: a float, or what bfloat16_impl.h puts there.
+//
 // Loops around it, chosen by the size of B:
 //   tiles, blocks of k, panels   B stays in the second-level cache for all tiles; the
 //   tile of
@@ -36,13 +38,25 @@ constexpr int64_t kResidentFloats = 160 * 1024;
 // A block of A: about 550 kB.
 constexpr int64_t kBlockTiles = 336 / kMaxRows;
 
+struct Float32Cell {
+  // Of A, or rows of B, that a cell holds.
+  static constexpr int64_t kColumns = 1;
+  // Rows of A need not be copied into a tile.
+  static constexpr bool kInPlace = true;
+  SAVEDMODEL_INLINE static Vec MultiplyAdd(Vec a, Vec b, Vec sum) {
+    return Fma(a, b, sum);
+  }
+  // Makes cells of a row of k floats, where they are.
+  SAVEDMODEL_INLINE static void Convert(float*, int64_t) {}
+};
+
 struct MicroArgs {
   const float* a;  // row 0; the other rows a_stride apart
   int64_t a_stride;
   const float* b;  // the panel; the next one panel_stride further
   int64_t panel_stride;
   const float* prefetch;  // a cache line from here on is fetched for each k
-  int64_t k;
+  int64_t k;              // in cells
   float* out;
   int64_t ldc;
   int64_t last_lanes;   // columns in the last vector
@@ -53,7 +67,7 @@ struct MicroArgs {
 
 // out[kRows][kVecs vectors] = clamp(a . b + bias + addend). Few rows take several panels
 // at once, so that there are enough independent sums to keep the multipliers busy.
-template <int kRows, int kVecs, bool kTile>
+template <typename Cell, int kRows, int kVecs, bool kTile>
 void GemmMicro(const MicroArgs& args) {
   // Partial sums over k where rows and vectors are fewer than the eight that two
   // multipliers with a latency of four cycles need.
@@ -97,7 +111,8 @@ void GemmMicro(const MicroArgs& args) {
     for (int r = 0; r < kRows; ++r) {
       const Vec av = Set(a[r * a_stride]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVecs; ++v) sum[s][r][v] = Fma(av, bv[v], sum[s][r][v]);
+      for (int v = 0; v < kVecs; ++v)
+        sum[s][r][v] = Cell::MultiplyAdd(av, bv[v], sum[s][r][v]);
     }
     a += 1;
     b += kVecs == 1 ? kLanes : kPanelWidth;
@@ -152,25 +167,35 @@ struct MicroFunctions {
   MicroFunction half, one, many;
 };
 
-template <int kRows, bool kTile>
+template <typename Cell, int kRows, bool kTile>
 constexpr MicroFunctions MicroFunctionsOf() {
-  return {GemmMicro<kRows, 1, kTile>, GemmMicro<kRows, kPanelVecs, kTile>,
-          GemmMicro<kRows, kPanelVecs * PanelsAtOnce(kRows), kTile>};
+  return {GemmMicro<Cell, kRows, 1, kTile>, GemmMicro<Cell, kRows, kPanelVecs, kTile>,
+          GemmMicro<Cell, kRows, kPanelVecs * PanelsAtOnce(kRows), kTile>};
 }
 
 // The functions for 1 .. kMaxRows rows.
-template <bool kTile, int... kRows>
+template <typename Cell, bool kTile, int... kRows>
 struct MicroTable {
-  MicroFunctions of_rows[sizeof...(kRows)] = {MicroFunctionsOf<kRows, kTile>()...};
+  MicroFunctions of_rows[sizeof...(kRows)] = {MicroFunctionsOf<Cell, kRows, kTile>()...};
 };
-template <bool kTile, int kNext, int... kRows>
-struct MakeMicroTable : MakeMicroTable<kTile, kNext - 1, kNext, kRows...> {};
-template <bool kTile, int... kRows>
-struct MakeMicroTable<kTile, 0, kRows...> {
-  using type = MicroTable<kTile, kRows...>;
+template <typename Cell, bool kTile, int kNext, int... kRows>
+struct MakeMicroTable : MakeMicroTable<Cell, kTile, kNext - 1, kNext, kRows...> {};
+template <typename Cell, bool kTile, int... kRows>
+struct MakeMicroTable<Cell, kTile, 0, kRows...> {
+  using type = MicroTable<Cell, kTile, kRows...>;
 };
-constexpr MakeMicroTable<true, kMaxRows>::type kTileMicros;
-constexpr MakeMicroTable<false, kMaxRows>::type kRowMicros;
+template <typename Cell>
+constexpr typename MakeMicroTable<Cell, true, kMaxRows>::type kTileMicros;
+template <typename Cell>
+constexpr typename MakeMicroTable<Cell, false, kMaxRows>::type kRowMicros;
+
+template <typename Cell>
+MicroFunctions MicroFunctionsFor(int64_t rows, bool tile) {
+  if constexpr (Cell::kInPlace) {
+    if (!tile) return kRowMicros<Cell>.of_rows[rows - 1];
+  }
+  return kTileMicros<Cell>.of_rows[rows - 1];
+}
 
 // Copies n floats and up to kLanes - 1 of anything behind them.
 SAVEDMODEL_INLINE void CopyPadded(const float* from, int64_t n, float* to) {
@@ -269,9 +294,9 @@ void GatherInside(const ConvInput& conv, int64_t image, int64_t y, int64_t x,
   }
 }
 
-// A tile of A in `to`, rows kTileStride apart.
-void GatherTile(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, int64_t k,
-                float* to) {
+// A tile of A in `to`, rows kTileStride apart, in floats.
+void GatherFloats(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, int64_t k,
+                  float* to) {
   if (!args.conv) {
     for (int64_t r = 0; r < rows; ++r) {
       CopyPadded(args.a + (row + r) * args.lda + k0, k, to + r * kTileStride);
@@ -310,6 +335,13 @@ void GatherTile(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, int
   }
 }
 
+template <typename Cell>
+void GatherTile(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, int64_t k,
+                float* to) {
+  GatherFloats(args, row, rows, k0, k, to);
+  for (int64_t r = 0; r < rows; ++r) Cell::Convert(to + r * kTileStride, k);
+}
+
 // k in blocks of nearly equal size, multiples of the cache line.
 struct KBlocks {
   explicit KBlocks(int64_t total)
@@ -333,6 +365,7 @@ struct Tiles {
 };
 
 // One tile times some panels, of one block of k.
+template <typename Cell>
 class PanelRow {
  public:
   // a: the tile; null: rows of args.a.
@@ -343,12 +376,12 @@ class PanelRow {
         first_(ks.begin == 0),
         last_(ks.end == args.k) {
     const int64_t count = rows.end - rows.begin;
-    functions_ = (tile ? kTileMicros.of_rows : kRowMicros.of_rows)[count - 1];
+    functions_ = MicroFunctionsFor<Cell>(count, tile != nullptr);
     group_ = PanelsAtOnce(int(count));
     micro_.a = tile ? tile : args.a + rows.begin * args.lda + ks.begin;
     micro_.a_stride = tile ? kTileStride : args.lda;
-    micro_.panel_stride = kPanelWidth * args.k;
-    micro_.k = ks.end - ks.begin;
+    micro_.panel_stride = kPanelWidth * DivUp(args.k, Cell::kColumns);
+    micro_.k = DivUp(ks.end - ks.begin, Cell::kColumns);
     micro_.ldc = args.ldc;
     const bool clamp_now = last_ && IsClamp(args.epilogue.activation);
     micro_.clamp = ClampOf(clamp_now ? args.epilogue.activation : Activation());
@@ -374,7 +407,8 @@ class PanelRow {
   // Where panel p of B begins, in this block of k.
   const float* Panel(int64_t p) const {
     const bool half = args_.n - p * kPanelWidth <= kLanes;
-    return args_.b + p * micro_.panel_stride + ks_.begin * (half ? kLanes : kPanelWidth);
+    return args_.b + p * micro_.panel_stride +
+           ks_.begin / Cell::kColumns * (half ? kLanes : kPanelWidth);
   }
 
  private:
@@ -391,10 +425,9 @@ class PanelRow {
                     : epilogue.residual ? epilogue.residual + at
                                         : nullptr;
     function(micro_);
-    if (!activate_) return;
-    for (int64_t r = 0; r < rows_.end - rows_.begin; ++r) {
-      float* row = micro_.out + r * args_.ldc;
-      Activate(row, columns, epilogue.activation, row);
+    if (activate_) {
+      ActivateRows(micro_.out, rows_.end - rows_.begin, columns, args_.ldc,
+                   epilogue.activation);
     }
   }
 
@@ -406,9 +439,37 @@ class PanelRow {
   MicroArgs micro_;
 };
 
+// Tiles [which) of A, of one block of k, copied one behind the other.
+template <typename Cell>
+void PackTiles(const GemmArgs& args, const Tiles& tiles, Range which, Range ks,
+               float* to) {
+  for (int64_t t = which.begin; t < which.end; ++t, to += kTileFloats) {
+    GatherTile<Cell>(args, tiles[t].begin, tiles[t].end - tiles[t].begin, ks.begin,
+                     ks.end - ks.begin, to);
+  }
+}
+
+// Those times panels, each of which is fetched once for all tiles.
+template <typename Cell>
+void TilesTimesPanels(const GemmArgs& args, const Tiles& tiles, Range which, Range ks,
+                      const float* packed, Range panels) {
+  const int64_t steps = DivUp(ks.end - ks.begin, Cell::kColumns);
+  for (int64_t p = panels.begin; p < panels.end; ++p) {
+    for (int64_t t = which.begin; t < which.end; ++t) {
+      const int64_t i = t - which.begin;
+      PanelRow<Cell> row(args, tiles[t], ks, packed + i * kTileFloats);
+      // The first two tiles fetch the next panel, a line for each step: half of it.
+      const bool fetch = (p + 1) * kPanelWidth < args.n && i < 2;
+      row.RunPanel(p, fetch ? row.Panel(p + 1) + i * 16 * steps : nullptr);
+    }
+  }
+}
+
+template <typename Cell>
 bool StaysInCache(const GemmArgs& args, const Tiles& tiles, Range panels) {
+  const int64_t cells = DivUp(args.k, Cell::kColumns);
   return tiles.count < 2 ||
-         args.k * (panels.end - panels.begin) * kPanelWidth <= kResidentFloats;
+         cells * (panels.end - panels.begin) * kPanelWidth <= kResidentFloats;
 }
 
 // B has one column: products of rows with it, which need no copy of A.
@@ -440,54 +501,74 @@ void GemmColumn(const GemmArgs& args, Range rows) {
   }
 }
 
+template <typename Cell>
 int64_t GemmScratch(const GemmArgs& args, Range rows, Range panels) {
   const Tiles tiles(rows);
   return kTileFloats *
-         (StaysInCache(args, tiles, panels) ? 1 : Least(kBlockTiles, tiles.count));
+         (StaysInCache<Cell>(args, tiles, panels) ? 1 : Least(kBlockTiles, tiles.count));
 }
 
+template <typename Cell>
 void Gemm(const GemmArgs& args, Range rows, Range panels, float* scratch) {
   if (args.n == 1) return GemmColumn(args, rows);
   const Tiles tiles(rows);
   const KBlocks blocks(args.k);
-  if (StaysInCache(args, tiles, panels)) {
+  if (StaysInCache<Cell>(args, tiles, panels)) {
     // Copying rows pays when several panels read them.
-    const bool in_place =
-        !args.conv && (panels.end - panels.begin <= 2 || tiles.rows <= 4);
+    const bool in_place = Cell::kInPlace && !args.conv &&
+                          (panels.end - panels.begin <= 2 || tiles.rows <= 4);
     for (int64_t t = 0; t < tiles.count; ++t) {
       const Range tile = tiles[t];
       for (int64_t i = 0; i < blocks.count; ++i) {
         const Range ks = blocks[i];
         if (!in_place) {
-          GatherTile(args, tile.begin, tile.end - tile.begin, ks.begin, ks.end - ks.begin,
-                     scratch);
+          GatherTile<Cell>(args, tile.begin, tile.end - tile.begin, ks.begin,
+                           ks.end - ks.begin, scratch);
         }
-        PanelRow(args, tile, ks, in_place ? nullptr : scratch).Run(panels);
+        PanelRow<Cell>(args, tile, ks, in_place ? nullptr : scratch).Run(panels);
       }
     }
     return;
   }
   for (int64_t row_block = 0; row_block < tiles.count; row_block += kBlockTiles) {
-    const int64_t end = Least(tiles.count, row_block + kBlockTiles);
+    const Range block = {row_block, Least(tiles.count, row_block + kBlockTiles)};
     for (int64_t i = 0; i < blocks.count; ++i) {
-      const Range ks = blocks[i];
-      const int64_t k = ks.end - ks.begin;
-      for (int64_t t = row_block; t < end; ++t) {
-        const Range tile = tiles[t];
-        GatherTile(args, tile.begin, tile.end - tile.begin, ks.begin, k,
-                   scratch + (t - row_block) * kTileFloats);
-      }
-      for (int64_t p = panels.begin; p < panels.end; ++p) {
-        for (int64_t t = row_block; t < end; ++t) {
-          PanelRow row(args, tiles[t], ks, scratch + (t - row_block) * kTileFloats);
-          // The first two tiles fetch the next panel, a line for each k: half of it.
-          const bool fetch = p + 1 < panels.end && t - row_block < 2;
-          row.RunPanel(p, fetch ? row.Panel(p + 1) + (t - row_block) * 16 * k : nullptr);
-        }
-      }
+      PackTiles<Cell>(args, tiles, block, blocks[i], scratch);
+      TilesTimesPanels<Cell>(args, tiles, block, blocks[i], scratch, panels);
     }
   }
 }
+
+// The same in two parts, for threads that share the copy of A.
+int64_t SharedTilesFloats(const GemmArgs& args, int64_t m) {
+  return Tiles({0, m}).count * KBlocks(args.k).count * kTileFloats;
+}
+
+template <typename Cell>
+void PackSharedTiles(const GemmArgs& args, int64_t m, Range which, float* shared) {
+  const Tiles tiles({0, m});
+  const KBlocks blocks(args.k);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    PackTiles<Cell>(args, tiles, which, blocks[i],
+                    shared + (i * tiles.count + which.begin) * kTileFloats);
+  }
+}
+
+template <typename Cell>
+void GemmSharedTiles(const GemmArgs& args, int64_t m, Range which, Range panels,
+                     const float* shared) {
+  const Tiles tiles({0, m});
+  const KBlocks blocks(args.k);
+  for (int64_t i = 0; i < blocks.count; ++i) {
+    TilesTimesPanels<Cell>(args, tiles, which, blocks[i],
+                           shared + (i * tiles.count + which.begin) * kTileFloats,
+                           panels);
+  }
+}
+
+template <typename Cell>
+constexpr GemmTable kGemmTable = {Gemm<Cell>, GemmScratch<Cell>, SharedTilesFloats,
+                                  PackSharedTiles<Cell>, GemmSharedTiles<Cell>};
 
 // One panel of b, or of b transposed: [k, columns] in rows of `width`.
 void PackPanel(const float* b, int64_t k, int64_t columns, int64_t ldb, float scale,

@@ -66,14 +66,34 @@ struct PoolArgs {
   float* out;
 };
 
+// Products of matrices. `tiles` are parts of A's rows, of max_rows at most; floats of
+// scratch and shared memory are asked for before.
+struct GemmTable {
+  // Rows [rows) times panels [panels).
+  void (*run)(const GemmArgs&, Range rows, Range panels, float* scratch);
+  int64_t (*scratch)(const GemmArgs&, Range rows, Range panels);
+  // The same for m rows in two parts: tiles [tiles) of A are copied to `shared`, which is
+  // for all of them; then tiles [tiles) are multiplied by panels [panels).
+  int64_t (*shared_tiles)(const GemmArgs&, int64_t m);
+  void (*pack_tiles)(const GemmArgs&, int64_t m, Range tiles, float* shared);
+  void (*run_tiles)(const GemmArgs&, int64_t m, Range tiles, Range panels,
+                    const float* shared);
+};
+
+// Products with B in bfloat16.
+struct Bfloat16Table {
+  GemmTable gemm;
+  // Rounds what KernelTable's `pack` has packed: two of its values in each float.
+  void (*pack)(const float* packed, int64_t k, int64_t n, float* cells);
+};
+
+// *_scratch say how many floats the scratch has.
 struct KernelTable {
   int64_t lanes;        // floats in a register
   int64_t panel_width;  // columns of B in a panel
   int64_t max_rows;     // rows of A in a tile
 
-  // Rows [rows) times panels [panels). *_scratch say how many floats the scratch has.
-  void (*gemm)(const GemmArgs&, Range rows, Range panels, float* scratch);
-  int64_t (*gemm_scratch)(const GemmArgs&, Range rows, Range panels);
+  GemmTable gemm;
   // The packed form of scale * b (b transposed: [n, k]), see PackedMatrix. column_scale
   // or null.
   void (*pack)(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
@@ -107,6 +127,8 @@ struct KernelTable {
 
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
+// With kAvx512Kernels' lanes, panels and tiles. For processors with AVX512-BF16.
+extern const Bfloat16Table kAvx512Bfloat16;
 
 // Not left as functions for the linker to choose from: see kernels_avx512.cc.
 [[gnu::always_inline]] constexpr int64_t DivUp(int64_t a, int64_t b) {

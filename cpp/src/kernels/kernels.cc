@@ -15,7 +15,9 @@ namespace {
 bool Allows(const std::string& max_isa, Isa isa) {
   // oneDNN's names, from less to more; what is not known allows everything.
   if (max_isa == "sse41" || max_isa == "avx") return false;
-  if (max_isa.rfind("avx2", 0) == 0) return isa == Isa::kAvx2;
+  if (max_isa.rfind("avx2", 0) == 0) return isa <= Isa::kAvx2;
+  if (max_isa == "avx512_core" || max_isa == "avx512_core_vnni")
+    return isa <= Isa::kAvx512;
   return true;
 }
 
@@ -28,7 +30,9 @@ Isa BestIsa() {
   if (Allows(max_isa, Isa::kAvx512) && __builtin_cpu_supports("avx512f") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {
-    return Isa::kAvx512;
+    return Allows(max_isa, Isa::kAvx512Bfloat16) && __builtin_cpu_supports("avx512bf16")
+               ? Isa::kAvx512Bfloat16
+               : Isa::kAvx512;
   }
   if (Allows(max_isa, Isa::kAvx2) && __builtin_cpu_supports("avx2") &&
       __builtin_cpu_supports("fma")) {
@@ -43,7 +47,7 @@ Isa& CurrentIsa() {
 }
 
 const KernelTable& Table() {
-  return CurrentIsa() == Isa::kAvx512 ? kAvx512Kernels : kAvx2Kernels;
+  return CurrentIsa() >= Isa::kAvx512 ? kAvx512Kernels : kAvx2Kernels;
 }
 
 class SerialParallel final : public Parallel {
@@ -107,46 +111,99 @@ int64_t PackedFloats(int64_t k, int64_t n) {
   return n == 1 ? k : k * RoundUp(n, TableFor(n).lanes);
 }
 
+// Rounding A takes as long as a few columns of B; short sums gain little.
+Precision Granted(Precision precision, int64_t k, int64_t n) {
+  const bool possible = CurrentIsa() == Isa::kAvx512Bfloat16;
+  return possible && k >= 32 && n >= 16 ? precision : Precision::kFloat32;
+}
+
+// Floats, or cells of two bfloat16.
+int64_t PackedCells(int64_t k, int64_t n, Precision precision) {
+  return PackedFloats(precision == Precision::kBfloat16 ? DivUp(k, 2) : k, n);
+}
+
+FloatArray Pack(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
+                const float* column_scale, Precision precision) {
+  FloatArray floats = AllocateFloats(PackedFloats(k, n));
+  TableFor(n).pack(b, k, n, ldb, transposed, 1.0f, column_scale, floats.get());
+  if (precision == Precision::kFloat32) return floats;
+  FloatArray cells = AllocateFloats(PackedCells(k, n, precision));
+  kAvx512Bfloat16.pack(floats.get(), k, n, cells.get());
+  return cells;
+}
+
 // Outputs that fit in a register.
 constexpr int64_t kMaxWideChannels = 16;
 
-// How a product is cut into tasks: rows, in whole tiles, times panels.
-struct Grid {
-  int64_t rows, panels;
-};
+// Rows of A that are copied once for all threads, in floats: 2 MB.
+constexpr int64_t kSharedTilesFloats = 512 * 1024;
 
-Grid GridOf(int64_t tiles, int64_t panels, int64_t macs, int64_t b_floats, int threads) {
-  if (threads == 1 || macs < kParallelMacs) return {1, 1};
-  const int64_t tasks =
-      std::clamp<int64_t>(macs / kTaskMacs, threads, threads * kTasksPerThread);
-  // Few rows, large B: each thread fetches its own part of B, and copies the rows for
-  // itself.
-  if (b_floats > kLargeMatrixFloats && tiles <= 64 && panels >= threads) {
-    const int64_t columns = std::clamp<int64_t>(panels / 4, threads, 2 * threads);
-    return {std::min(tiles, std::max<int64_t>(1, tasks / columns / 2)), columns};
+// Panels that a few rows may be multiplied by at once. Tasks begin at multiples of it, so
+// that sums, which such groups make in an order of their own, do not depend on the tasks.
+constexpr int64_t kPanelGroup = 4;
+
+// For few rows and a large B, of `cells`: each thread fetches its own part of B. False if
+// that is not the case.
+bool RunGemmByPanels(const GemmTable& gemm, const GemmArgs& args, int64_t m,
+                     int64_t cells, int64_t tiles, int64_t panels,
+                     const Parallel& parallel) {
+  const int64_t threads = parallel.threads();
+  if (cells <= kLargeMatrixFloats || panels < 2 * threads) return false;
+  if (tiles == 1) {
+    const int64_t groups = DivUp(panels, kPanelGroup);
+    ForRanges(parallel, groups, groups, [&](Range range) {
+      range = {range.begin * kPanelGroup, std::min(range.end * kPanelGroup, panels)};
+      gemm.run(args, {0, m}, range, Scratch(gemm.scratch(args, {0, m}, range)));
+    });
+    return true;
   }
-  const int64_t rows = std::min(tiles, tasks);
-  return {rows, std::min(panels, DivUp(tasks, rows))};
+  const int64_t floats = gemm.shared_tiles(args, m);
+  if (floats > kSharedTilesFloats) return false;
+  float* shared = Scratch(floats);
+  // A thread's rows, of which it has the copy in its cache, times parts of B in turn.
+  // Helpers begin at the last task: from there, too, panels follow each other.
+  const int64_t row_parts = std::clamp<int64_t>(tiles / 2, 1, threads);
+  const int64_t wanted = DivUp(threads * kTasksPerThread, row_parts);
+  const int64_t panel_parts = panels <= 4 * wanted ? panels : wanted;
+  parallel.For(row_parts, [&](int64_t task) {
+    gemm.pack_tiles(args, m, Part(tiles, row_parts, task), shared);
+  });
+  parallel.For(row_parts * panel_parts, [&](int64_t task) {
+    const int64_t row = task / panel_parts, i = task % panel_parts;
+    gemm.run_tiles(args, m, Part(tiles, row_parts, row),
+                   Part(panels, panel_parts, row == 0 ? i : panel_parts - 1 - i), shared);
+  });
+  return true;
 }
 
-void RunGemm(const GemmArgs& args, int64_t m, const Parallel& parallel) {
+void RunGemm(const GemmArgs& args, int64_t m, Precision precision,
+             const Parallel& parallel) {
   if (m == 0 || args.n == 0) return;
   const KernelTable& table = TableFor(args.n);
+  const bool bfloat16 = precision == Precision::kBfloat16;
+  const GemmTable& gemm = bfloat16 ? kAvx512Bfloat16.gemm : table.gemm;
   const int64_t tiles = DivUp(m, table.max_rows);
   const int64_t panels = DivUp(args.n, table.panel_width);
-  const Grid grid =
-      GridOf(tiles, panels, m * args.n * args.k, args.n * args.k, parallel.threads());
-  const auto run = [&](int64_t task) {
-    const Range tile = Part(tiles, grid.rows, task / grid.panels);
-    const Range rows = {m * tile.begin / tiles, m * tile.end / tiles};
-    const Range columns = Part(panels, grid.panels, task % grid.panels);
-    table.gemm(args, rows, columns, Scratch(table.gemm_scratch(args, rows, columns)));
+  const int64_t cells = args.n * (bfloat16 ? DivUp(args.k, 2) : args.k);
+  const int64_t macs = m * cells;
+  const auto run = [&](Range rows, Range columns) {
+    gemm.run(args, rows, columns, Scratch(gemm.scratch(args, rows, columns)));
   };
-  if (grid.rows * grid.panels == 1) {
-    run(0);
-  } else {
-    parallel.For(grid.rows * grid.panels, run);
-  }
+  // Of one row, reading a large B is what takes the time.
+  if (parallel.threads() == 1 || (macs < kParallelMacs && cells < kLargeMatrixFloats))
+    return run({0, m}, {0, panels});
+  if (RunGemmByPanels(gemm, args, m, cells, tiles, panels, parallel)) return;
+  // Whole tiles, and where these are few, panels.
+  const int64_t threads = parallel.threads();
+  const int64_t tasks =
+      std::clamp<int64_t>(macs / kTaskMacs, threads, threads * kTasksPerThread);
+  const int64_t row_parts = std::min(tiles, tasks);
+  const int64_t panel_parts = std::min(panels, DivUp(tasks, row_parts));
+  parallel.For(row_parts * panel_parts, [&](int64_t task) {
+    const Range tile = Part(tiles, row_parts, task / panel_parts);
+    run({m * tile.begin / tiles, m * tile.end / tiles},
+        Part(panels, panel_parts, task % panel_parts));
+  });
 }
 
 }  // namespace
@@ -169,16 +226,21 @@ FloatArray AllocateFloats(int64_t count) {
 }
 
 PackedMatrix::PackedMatrix(const float* b, int64_t k, int64_t n, int64_t ldb,
-                           bool transposed, const float* column_scale)
-    : k_(k), n_(n), data_(AllocateFloats(PackedFloats(k, n))) {
-  TableFor(n).pack(b, k, n, ldb, transposed, 1.0f, column_scale, data_.get());
-}
+                           bool transposed, const float* column_scale,
+                           Precision precision)
+    : k_(k),
+      n_(n),
+      precision_(Granted(precision, k, n)),
+      data_(Pack(b, k, n, ldb, transposed, column_scale, precision_)) {}
 
-int64_t PackedMatrix::bytes() const { return PackedFloats(k_, n_) * 4; }
+int64_t PackedMatrix::bytes() const {
+  return PackedCells(k_, n_, precision_) * int64_t(sizeof(float));
+}
 
 void MatMul(const float* a, int64_t m, int64_t lda, const PackedMatrix& b,
             const Epilogue& epilogue, float* out, int64_t ldc, const Parallel& parallel) {
-  RunGemm({a, lda, nullptr, b.k(), b.n(), b.data(), epilogue, out, ldc}, m, parallel);
+  RunGemm({a, lda, nullptr, b.k(), b.n(), b.data(), epilogue, out, ldc}, m, b.precision(),
+          parallel);
 }
 
 void BatchMatMul(int64_t outer, int64_t inner, int64_t m, int64_t k, int64_t n,
@@ -198,10 +260,10 @@ void BatchMatMul(int64_t outer, int64_t inner, int64_t m, int64_t k, int64_t n,
       GemmArgs args = {element(a, i),   a.row_stride,  nullptr, k, n, nullptr, {},
                        element(out, i), out.row_stride};
       const int64_t packed = RoundUp(PackedFloats(k, n), 16);
-      float* scratch = Scratch(packed + table.gemm_scratch(args, {0, m}, panels));
+      float* scratch = Scratch(packed + table.gemm.scratch(args, {0, m}, panels));
       table.pack(element(b, i), k, n, b.row_stride, transpose_b, scale, nullptr, scratch);
       args.b = scratch;
-      table.gemm(args, {0, m}, panels, scratch + packed);
+      table.gemm.run(args, {0, m}, panels, scratch + packed);
     }
   });
 }
@@ -219,20 +281,24 @@ ConvMethod BestConvMethod(const Window& w, int64_t in_channels, int64_t out_chan
 
 PackedConv2D::PackedConv2D(const float* filter, int64_t kernel_h, int64_t kernel_w,
                            int64_t in_channels, int64_t out_channels,
-                           const float* channel_scale, ConvMethod method)
+                           const float* channel_scale, ConvMethod method,
+                           Precision precision)
     : method_(method),
+      precision_(method == ConvMethod::kDirect
+                     ? Granted(precision, kernel_h * kernel_w * in_channels, out_channels)
+                     : Precision::kFloat32),
       kernel_h_(kernel_h),
       kernel_w_(kernel_w),
       in_channels_(in_channels),
       out_channels_(out_channels) {
-  data_ = AllocateFloats(bytes() / int64_t(sizeof(float)));
-  const KernelTable& table = TableFor(out_channels);
   if (method == ConvMethod::kWinograd) {
-    table.pack_winograd(filter, in_channels, out_channels, channel_scale, data_.get(),
-                        PackedFloats(in_channels, out_channels));
+    data_ = AllocateFloats(bytes() / int64_t(sizeof(float)));
+    TableFor(out_channels)
+        .pack_winograd(filter, in_channels, out_channels, channel_scale, data_.get(),
+                       PackedFloats(in_channels, out_channels));
   } else {
-    table.pack(filter, kernel_h * kernel_w * in_channels, out_channels, out_channels,
-               false, 1.0f, channel_scale, data_.get());
+    data_ = Pack(filter, kernel_h * kernel_w * in_channels, out_channels, out_channels,
+                 false, channel_scale, precision_);
   }
 
   // At most a quarter more multiplications for having all lanes at work.
@@ -262,9 +328,11 @@ PackedConv2D::PackedConv2D(const float* filter, int64_t kernel_h, int64_t kernel
 }
 
 int64_t PackedConv2D::bytes() const {
-  const int64_t matrices =
-      method_ == ConvMethod::kWinograd ? kWinogradElements : kernel_h_ * kernel_w_;
-  return matrices * PackedFloats(in_channels_, out_channels_) * int64_t(sizeof(float));
+  const int64_t cells =
+      method_ == ConvMethod::kWinograd
+          ? kWinogradElements * PackedFloats(in_channels_, out_channels_)
+          : PackedCells(kernel_h_ * kernel_w_ * in_channels_, out_channels_, precision_);
+  return cells * int64_t(sizeof(float));
 }
 
 void Conv2D(const float* in, const ImageShape& shape, const PackedConv2D& filter,
@@ -304,7 +372,7 @@ void Conv2D(const float* in, const ImageShape& shape, const PackedConv2D& filter
     RunGemm(
         {nullptr, 0, &wide_conv, w.kernel_h * wide_conv.window.kernel_w * shape.channels,
          wide * n, filter.wide_data(), wide_epilogue, out, wide * n},
-        pixels / wide, parallel);
+        pixels / wide, Precision::kFloat32, parallel);
     return;
   }
   const bool is_matrix = w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 &&
@@ -312,7 +380,7 @@ void Conv2D(const float* in, const ImageShape& shape, const PackedConv2D& filter
                          w.pad_left == 0 && w.pad_right == 0;
   GemmArgs args = {in, shape.channels, nullptr, k, n, filter.data(), epilogue, out, n};
   if (!is_matrix) args.conv = &conv;
-  RunGemm(args, pixels, parallel);
+  RunGemm(args, pixels, filter.precision(), parallel);
 }
 
 PackedDepthwise::PackedDepthwise(const float* filter, int64_t kernel_h, int64_t kernel_w,
@@ -340,9 +408,8 @@ void DepthwiseConv2D(const float* in, const ImageShape& shape,
                               activation,
                               out};
   const int64_t outputs = shape.batch * args.out_h * args.out_w * shape.channels;
-  // Several times the time that the multiplications alone would take: memory sets the
-  // pace.
-  const int64_t tasks = 4 * outputs * w.kernel_h * w.kernel_w / kTaskMacs;
+  // Memory sets the pace, and a thread that wrote a part of the input should read it.
+  const int64_t tasks = 16 * outputs * w.kernel_h * w.kernel_w / kTaskMacs;
   ForRanges(parallel, shape.batch * args.out_h, tasks, [&](Range rows) {
     table.depthwise(args, rows, Scratch(table.depthwise_scratch(args)));
   });

@@ -29,8 +29,8 @@
 
 namespace savedmodel::kernels {
 
-// Instruction sets that there are kernels for.
-enum class Isa { kNone, kAvx2, kAvx512 };
+// Instruction sets that there are kernels for; the last one adds products in bfloat16.
+enum class Isa { kNone, kAvx2, kAvx512, kAvx512Bfloat16 };
 
 // The best that the processor has and that ONEDNN_MAX_CPU_ISA or DNNL_MAX_CPU_ISA, with
 // oneDNN's values, allow. Decided once.
@@ -110,6 +110,11 @@ struct FreeFloats {
 using FloatArray = std::unique_ptr<float[], FreeFloats>;
 FloatArray AllocateFloats(int64_t count);
 
+// What the factors of a product are rounded to; sums are float32. A request: where
+// bfloat16, of which half as many bits are read and twice as many multiplied at once, is
+// not at hand or would gain nothing, float32 stays.
+enum class Precision { kFloat32, kBfloat16 };
+
 // A constant right-hand side B, [k, n], of matrix products, in the layout of the kernels:
 // n is cut into panels as wide as two registers, each contiguous, the last one padded
 // with zeros to a whole register.
@@ -118,15 +123,18 @@ class PackedMatrix {
   // b: [k, n] with rows ldb apart; with `transposed` [n, k]. Column j is multiplied by
   // column_scale[j] (what batch normalisation folds into weights) unless that is null.
   PackedMatrix(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed = false,
-               const float* column_scale = nullptr);
+               const float* column_scale = nullptr,
+               Precision precision = Precision::kFloat32);
 
   int64_t k() const { return k_; }
   int64_t n() const { return n_; }
+  Precision precision() const { return precision_; }
   int64_t bytes() const;
   const float* data() const { return data_.get(); }
 
  private:
   int64_t k_, n_;
+  Precision precision_;
   FloatArray data_;
 };
 
@@ -157,11 +165,15 @@ struct Window {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
 
+  // What it covers, holes included.
+  int64_t ReachHeight() const { return (kernel_h - 1) * dilation_h + 1; }
+  int64_t ReachWidth() const { return (kernel_w - 1) * dilation_w + 1; }
+  // As TensorFlow computes it, rounding to zero: negative where there is no such output.
   int64_t OutHeight(int64_t h) const {
-    return (h + pad_top + pad_bottom - (kernel_h - 1) * dilation_h - 1) / stride_h + 1;
+    return (h + pad_top + pad_bottom - ReachHeight() + stride_h) / stride_h;
   }
   int64_t OutWidth(int64_t w) const {
-    return (w + pad_left + pad_right - (kernel_w - 1) * dilation_w - 1) / stride_w + 1;
+    return (w + pad_left + pad_right - ReachWidth() + stride_w) / stride_w;
   }
 };
 
@@ -185,13 +197,16 @@ ConvMethod BestConvMethod(const Window& window, int64_t in_channels,
 class PackedConv2D {
  public:
   // filter: [kernel_h, kernel_w, in_channels, out_channels]; channel_scale as
-  // column_scale above. kWinograd is for what BestConvMethod allows it for.
+  // column_scale above. kWinograd is for what BestConvMethod allows it for, and float32
+  // whatever the precision.
   PackedConv2D(const float* filter, int64_t kernel_h, int64_t kernel_w,
                int64_t in_channels, int64_t out_channels,
                const float* channel_scale = nullptr,
-               ConvMethod method = ConvMethod::kDirect);
+               ConvMethod method = ConvMethod::kDirect,
+               Precision precision = Precision::kFloat32);
 
   ConvMethod method() const { return method_; }
+  Precision precision() const { return precision_; }
   int64_t kernel_h() const { return kernel_h_; }
   int64_t kernel_w() const { return kernel_w_; }
   int64_t in_channels() const { return in_channels_; }
@@ -204,6 +219,7 @@ class PackedConv2D {
 
  private:
   ConvMethod method_;
+  Precision precision_;
   int64_t kernel_h_, kernel_w_, in_channels_, out_channels_;
   int64_t wide_pixels_ = 1;
   // One packed matrix, [kernel_h * kernel_w * in_channels, out_channels]; or for each

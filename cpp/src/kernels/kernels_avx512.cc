@@ -1,4 +1,5 @@
-// The kernels for AVX-512 (F, BW, DQ, VL), compiled with its flags.
+// The kernels for AVX-512 (F, BW, DQ, VL), compiled with its flags and with those of
+// AVX512-BF16, whose instructions nothing but bfloat16_impl.h asks for.
 //
 // A function that this file shares with others by name, such as an inline function of a
 // header, would be compiled here with instructions that other processors lack, and the
@@ -12,11 +13,14 @@
 #include "kernels/pointwise_impl.h"
 #include "kernels/window_impl.h"
 #include "kernels/winograd_impl.h"
+#include "kernels/bfloat16_impl.h"
 #include "kernels/table_impl.h"
 // clang-format on
 
 namespace savedmodel::kernels {
 
 const KernelTable kAvx512Kernels = isa::kTable;
+const Bfloat16Table kAvx512Bfloat16 = {isa::kGemmTable<isa::Bfloat16Cell>,
+                                       isa::PackBfloat16};
 
 }  // namespace savedmodel::kernels

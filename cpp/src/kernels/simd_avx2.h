@@ -50,6 +50,7 @@ SAVEDMODEL_INLINE Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 SAVEDMODEL_INLINE Vec Mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 SAVEDMODEL_INLINE Vec Div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 SAVEDMODEL_INLINE Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+SAVEDMODEL_INLINE Vec Reciprocal(Vec a) { return Div(Set(1.0f), a); }
 SAVEDMODEL_INLINE Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 SAVEDMODEL_INLINE Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 SAVEDMODEL_INLINE Vec Abs(Vec a) { return _mm256_andnot_ps(Set(-0.0f), a); }

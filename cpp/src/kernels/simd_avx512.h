@@ -51,6 +51,14 @@ SAVEDMODEL_INLINE Vec Sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 SAVEDMODEL_INLINE Vec Mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 SAVEDMODEL_INLINE Vec Div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 SAVEDMODEL_INLINE Vec Fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+// 1 / a for a > 0, to two units in the last place; below 1e-37 with fewer digits. Takes
+// half of a division's time.
+SAVEDMODEL_INLINE Vec Reciprocal(Vec a) {
+  const Vec about = _mm512_rcp14_ps(a);
+  // Newton's step, for an infinity zero.
+  const Vec finite = _mm512_min_ps(Set(0x1p126f), a);
+  return Fma(about, _mm512_fnmadd_ps(finite, about, Set(1.0f)), about);
+}
 // b where either is NaN.
 SAVEDMODEL_INLINE Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 SAVEDMODEL_INLINE Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }

@@ -7,10 +7,11 @@ namespace savedmodel::kernels::isa {
 namespace {
 
 constexpr KernelTable kTable = {
-    kLanes,       kPanelWidth, kMaxRows,        Gemm,      GemmScratch,      Pack,
-    PackWinograd, Winograd,    WinogradScratch, Depthwise, DepthwiseScratch, Pool,
-    SumPixels,    ScalePixels, Activate,        Binary,    LayerNorm,        Softmax,
-    LstmCell,
+    kLanes,      kPanelWidth,      kMaxRows, kGemmTable<Float32Cell>,
+    Pack,        PackWinograd,     Winograd, WinogradScratch,
+    Depthwise,   DepthwiseScratch, Pool,     SumPixels,
+    ScalePixels, Activate,         Binary,   LayerNorm,
+    Softmax,     LstmCell,
 };
 
 }  // namespace

@@ -2,77 +2,58 @@
 // TensorFlow's.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
-
-#include "kernels/kernels.h"
 
 namespace savedmodel::kernels {
 
-// Workers look for work for a while before they sleep: layers follow each other within
-// microseconds, and waking a thread takes as long. One For at a time.
-class ThreadPool final : public Parallel {
+// For a Team: one of the threads is the caller's.
+class ThreadPool {
  public:
   explicit ThreadPool(int threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
   }
-  ~ThreadPool() override {
+  ~ThreadPool() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stop_ = true;
-      ++round_;
     }
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
 
-  int threads() const override { return int(workers_.size()) + 1; }
+  int NumThreads() const { return int(workers_.size()) + 1; }
 
-  void For(int64_t tasks, TaskRef task) const override {
-    const std::lock_guard<std::mutex> one(for_mutex_);
+  void Schedule(std::function<void()> closure) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      task_ = &task;
-      tasks_ = tasks;
-      next_ = 0;
-      busy_ = int(workers_.size());
-      ++round_;
+      closures_.push_back(std::move(closure));
     }
-    wake_.notify_all();
-    TakeTasks();
-    while (busy_ > 0) __builtin_ia32_pause();
+    wake_.notify_one();
   }
 
  private:
-  void TakeTasks() const {
-    for (int64_t i = next_++; i < tasks_; i = next_++) (*task_)(i);
-  }
-
   void Work() {
-    int64_t seen = 0;
+    std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
-      for (int spins = 0; round_ == seen && spins < 20000; ++spins)
-        __builtin_ia32_pause();
-      if (round_ == seen) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [&] { return round_ != seen; });
-      }
-      seen = round_;
-      if (stop_) return;
-      TakeTasks();
-      --busy_;
+      wake_.wait(lock, [this] { return stop_ || !closures_.empty(); });
+      if (closures_.empty()) return;
+      const std::function<void()> closure = std::move(closures_.front());
+      closures_.pop_front();
+      lock.unlock();
+      closure();
+      lock.lock();
     }
   }
 
-  mutable std::mutex for_mutex_, mutex_;
-  mutable std::condition_variable wake_;
-  mutable std::atomic<int64_t> round_{0}, next_{0};
-  mutable std::atomic<int> busy_{0};
-  mutable int64_t tasks_ = 0;
-  mutable const TaskRef* task_ = nullptr;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> closures_;
   bool stop_ = false;
   std::vector<std::thread> workers_;
 };

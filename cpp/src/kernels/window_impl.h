@@ -218,10 +218,8 @@ void Depthwise(const DepthwiseArgs& args, Range rows, float* scratch) {
       block.columns = Least(functions.columns, args.out_w - x);
       (two ? functions.two_rows : functions.one_row)(block);
       if (IsClamp(args.activation)) continue;
-      for (int64_t i = 0; i < (two ? 2 : 1); ++i) {
-        float* out = block.out + i * out_row;
-        Activate(out, block.columns * channels, args.activation, out);
-      }
+      ActivateRows(block.out, two ? 2 : 1, block.columns * channels, out_row,
+                   args.activation);
     }
     row += two ? 2 : 1;
   }

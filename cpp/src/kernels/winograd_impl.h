@@ -170,10 +170,7 @@ void TransformBack(const WinogradArgs& args, int64_t tile, const float* from,
   });
   if (IsClamp(epilogue.activation)) return;
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      float* out = args.out + first + i * row + j * args.n;
-      Activate(out, count, epilogue.activation, out);
-    }
+    ActivateRows(args.out + first + i * row, columns, count, args.n, epilogue.activation);
   }
 }
 
@@ -216,7 +213,7 @@ void Winograd(const WinogradArgs& args, Range tiles, float* scratch) {
         // Gemm's columns are the whole product's: channel 0 would lie before the block.
         gemm.out = products + e * most * kBlockChannels - channel;
         gemm.ldc = kBlockChannels;
-        Gemm(gemm, {0, count}, panels, gemm_scratch);
+        Gemm<Float32Cell>(gemm, {0, count}, panels, gemm_scratch);
       }
       for (int64_t t = 0; t < count; ++t) {
         TransformBack(args, begin + t, products + t * kBlockChannels,
