@@ -12,7 +12,7 @@ namespace savedmodel::python {
 
 namespace {
 
-// True on a thread of Python's that has released the GIL by GilRelease.
+// True on a thread of Python's that has released the GIL by GilRelease, or acts so.
 thread_local bool released = false;
 
 std::atomic<int> calls_under_way{0};
@@ -78,6 +78,9 @@ GilRelease::~GilRelease() {
     SleepForEver();
   }
 }
+
+GilHold::GilHold() { released = true; }
+GilHold::~GilHold() { released = false; }
 
 void EndCalls() {
   using std::chrono::milliseconds;

@@ -23,6 +23,16 @@ class GilRelease {
   PyThreadState* state_;
 };
 
+// Keeps the GIL for its scope, but runs no Python code: references that are given up
+// there wait in the queue of HoldObject, as without the GIL. Requires GIL.
+class GilHold {
+ public:
+  GilHold();
+  ~GilHold();
+  GilHold(const GilHold&) = delete;
+  GilHold& operator=(const GilHold&) = delete;
+};
+
 // Lets the calls under way on other threads (daemon threads) end, for at most five
 // seconds, and no more begin: what they use is torn down when the process exits. Python's
 // atexit calls it. Requires GIL.

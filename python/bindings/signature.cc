@@ -158,16 +158,29 @@ ArrayDict ToDict(const std::vector<py::object>& names, std::vector<Tensor> tenso
   return dict;
 }
 
+// What `run()` gives, without the GIL; unless `run_if_short(&outputs)` is true, with it.
+// Two threads that want the GIL wait for each other for longer than a short run takes.
+// It needs no lock and no other thread, so it cannot wait for one that waits for the GIL;
+// and Python itself sees to it between calls that other threads get their turn.
+template <typename RunIfShort, typename Run>
+std::vector<Tensor> Outputs(const RunIfShort& run_if_short, const Run& run) {
+  std::vector<Tensor> outputs;
+  {
+    const GilHold hold;
+    if (run_if_short(&outputs)) return outputs;
+  }
+  const GilRelease released;
+  return run();
+}
+
 ArrayDict Call(const PySignature& self, PyObject* args, PyObject* kwargs) {
   DrainReleases();
   const std::vector<Tensor> inputs =
       Convert(self, OrderArguments(self, args, kwargs),
               [](PyObject*) { return CopyMode::kIfNeeded; });
-  std::vector<Tensor> outputs;
-  {
-    const GilRelease released;
-    outputs = self.signature.RunPositional(inputs);
-  }
+  std::vector<Tensor> outputs = Outputs(
+      [&](auto* given) { return self.signature.RunPositionalIfShort(inputs, given); },
+      [&] { return self.signature.RunPositional(inputs); });
   DrainReleases();
   return ToDict(self.output_names, std::move(outputs));
 }
@@ -298,11 +311,9 @@ PyBoundCall Bind(const PySignature& self, const py::args& args,
 
 ArrayDict CallBound(const PyBoundCall& self) {
   DrainReleases();
-  std::vector<Tensor> outputs;
-  {
-    const GilRelease released;
-    outputs = self.call.Run();
-  }
+  std::vector<Tensor> outputs =
+      Outputs([&](auto* given) { return self.call.RunIfShort(given); },
+              [&] { return self.call.Run(); });
   DrainReleases();
   return ToDict(self.output_names, std::move(outputs));
 }
@@ -377,7 +388,8 @@ place between calls. Any number of threads may call it while nobody writes the b
   py::class_<PySignature> cls(m, "Signature", R"(A named entry point of a model.
 
 signature(x=array, ...) -> dict of arrays; signature(array) where there is one input. Any
-number of threads may call it at once; the GIL is released while TensorFlow runs.
+number of threads may call it at once; the GIL is released while TensorFlow runs, unless that
+takes only microseconds.
 
 A C-contiguous array whose memory is aligned to 64 bytes (`savedmodel.aligned_empty`) goes in
 without a copy, any other is copied once. Outputs share TensorFlow's memory; they are writable

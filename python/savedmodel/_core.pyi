@@ -311,7 +311,8 @@ class Signature:
     A named entry point of a model.
     
     signature(x=array, ...) -> dict of arrays; signature(array) where there is one input. Any
-    number of threads may call it at once; the GIL is released while TensorFlow runs.
+    number of threads may call it at once; the GIL is released while TensorFlow runs, unless that
+    takes only microseconds.
     
     A C-contiguous array whose memory is aligned to 64 bytes (`savedmodel.aligned_empty`) goes in
     without a copy, any other is copied once. Outputs share TensorFlow's memory; they are writable

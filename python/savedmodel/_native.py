@@ -1,13 +1,13 @@
 """Loads TensorFlow's framework library, then the compiled half of the package.
 
 Importing this module is what brings TensorFlow's library in (not its Python package);
-`import savedmodel` alone does not. The large `libtensorflow_cc` comes with the first model.
+`import savedmodel` alone does not. The large `libtensorflow_cc` comes with the first model
+that needs it.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -47,12 +47,12 @@ def _built_with() -> str:
     return match.group(1)
 
 
-def _installed_version() -> str | None:
+def _installed_version(package: Path) -> str | None:
+    # By the name of the folder beside the package: importlib.metadata, which would read what lies
+    # there, takes longer to import than the framework's library to load.
     for name in _DISTRIBUTIONS:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        for folder in package.parent.glob(f"{name.replace('-', '_')}-*.dist-info"):
+            return folder.name.removesuffix(".dist-info").rpartition("-")[2]
     return None
 
 
@@ -93,7 +93,8 @@ def _load_framework() -> None:
         raise ImportError(
             _INSTALL_HELP.format(version=version, problem="none is installed"), name="tensorflow"
         )
-    installed = _installed_version()
+    package = Path(next(iter(spec.submodule_search_locations)))
+    installed = _installed_version(package)
     if installed is not None and installed != version:
         problem = f"the installed one is {installed}, whose C++ ABI is another"
         raise ImportError(
@@ -102,7 +103,7 @@ def _load_framework() -> None:
             "pip install --no-build-isolation .",
             name="tensorflow",
         )
-    library = Path(next(iter(spec.submodule_search_locations))) / "libtensorflow_framework.so.2"
+    library = package / "libtensorflow_framework.so.2"
     try:
         # By absolute path, so that the library's name is taken when the extension asks for it.
         with _without_start_up_log():

@@ -106,9 +106,9 @@ class Runner(NamedTuple):
 class LoadReport(dict[str, LoadPhase]):
     """What loading did: phase -> seconds and bytes read from disk.
 
-    "library": TensorFlow's runtime, with a process's first model. "read": `saved_model.pb`.
-    "optimize": making signatures ready for the engine. "create": the session. "restore": the
-    variables. "init": the tables. "warmup": with `load(..., warmup=True)`.
+    "library": TensorFlow's runtime, with a process's first model that needs it. "read":
+    `saved_model.pb`. "optimize": making signatures ready for the engine. "create": the session.
+    "restore": the variables. "init": the tables. "warmup": with `load(..., warmup=True)`.
 
     `repairs`: the variables that signatures or functions read, that the SavedModel's own restore
     op leaves without a value, and that were restored all the same (Keras 3 saves such models with

@@ -1,10 +1,33 @@
 #include "savedmodel/signature.h"
 
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <optional>
+#include <thread>
 
 #include "testing.h"
+
+// ThreadSanitizer has to see which library frees what.
+#ifndef SAVEDMODEL_TSAN
+namespace {
+// How often this thread has asked operator new for memory, in all libraries.
+thread_local int allocations = 0;
+}  // namespace
+
+// The others call these. GCC takes what it inlines of them for mistakes.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+#endif
 
 namespace savedmodel {
 namespace {
@@ -229,6 +252,120 @@ TEST_F(SignatureTest, PassedThroughOutputIsTheCallersMemory) {
   EXPECT_EQ(released, 0);
   outputs.clear();
   EXPECT_EQ(released, 1);
+}
+
+class EngineCallTest : public testing::GeneratedModelTest {
+ protected:
+  // The only input of the signature, a matrix.
+  static std::vector<Tensor> Rows(const Signature& signature, std::int64_t rows,
+                                  float value) {
+    Tensor input(DataType::kFloat, {rows, signature.inputs()[0].spec.shape.dims()[1]});
+    for (std::int64_t i = 0; i < input.num_elements(); ++i)
+      input.mutable_data<float>()[i] = value + 0.01F * static_cast<float>(i);
+    return {input};
+  }
+};
+
+#ifndef SAVEDMODEL_TSAN
+TEST_F(EngineCallTest, AllocatesNothingButTheResult) {
+  const Model model = Load("changing_weights");
+  const Signature predict = model.signature("predict");
+  ASSERT_EQ(predict.runner().name, "engine");
+  const std::vector<Tensor> inputs = Rows(predict, 1, 0.5F);
+  const BoundCall bound = predict.BindPositional(inputs);
+  bound.Run();
+
+  // The vector, and the tensor's memory with the count of its holders.
+  allocations = 0;
+  const std::vector<Tensor> first = bound.Run();
+  EXPECT_EQ(allocations, 2);
+  allocations = 0;
+  const std::vector<Tensor> second = predict.RunPositional(inputs);
+  EXPECT_EQ(allocations, 2);
+  EXPECT_EQ(Values<float>(first[0]), Values<float>(second[0]));
+  EXPECT_TRUE(first[0].IsExclusive());
+  EXPECT_NE(first[0].data(), second[0].data());
+}
+#endif
+
+// What one run leaves in its frame must not show in the next, and no two share one.
+TEST_F(EngineCallTest, RunsOfDifferentSizesDoNotMeet) {
+  const Model model = Load("keras_mlp");
+  const Signature signature = model.signature("serving_default");
+  std::vector<std::vector<Tensor>> inputs;
+  std::vector<std::vector<float>> expected;
+  for (int i = 0; i < 8; ++i) {
+    inputs.push_back(Rows(signature, 1 + i % 4, 0.1F * static_cast<float>(i)));
+    expected.push_back(Values<float>(signature.RunPositional(inputs.back())[0]));
+  }
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < 20; ++thread) {  // more than frames are kept
+    threads.emplace_back([&, thread] {
+      for (std::size_t turn = 0; turn < 200; ++turn) {
+        const std::size_t at = (3 * thread + turn) % inputs.size();
+        std::vector<Tensor> outputs;
+        if (turn % 2 == 0 || !signature.RunPositionalIfShort(inputs[at], &outputs))
+          outputs = signature.RunPositional(inputs[at]);
+        if (Values<float>(outputs[0]) != expected[at]) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST_F(EngineCallTest, OnlyWhatWasShortIsRunIfShort) {
+#ifdef SAVEDMODEL_TSAN
+  GTEST_SKIP() << "nothing is short under ThreadSanitizer";
+#endif
+  Model model = Load("changing_weights");
+  const Signature predict = model.signature("predict");
+  const std::vector<Tensor> inputs = Rows(predict, 1, 0.5F);
+  std::vector<Tensor> outputs;
+  EXPECT_FALSE(predict.RunPositionalIfShort(inputs, &outputs));  // never run
+  const BoundCall bound = predict.BindPositional(inputs);
+  // Another process may hold up one run or the other.
+  const auto becomes_short = [&] {
+    for (int i = 0; i < 10'000; ++i) {
+      if (bound.RunIfShort(&outputs)) return true;
+      bound.Run();
+    }
+    return false;
+  };
+  ASSERT_TRUE(becomes_short());
+  ASSERT_EQ(outputs.size(), 1U);
+  EXPECT_EQ(Values<float>(outputs[0]), Values<float>(bound.Run()[0]));
+
+  // More rows than any short run has had.
+  outputs.clear();
+  EXPECT_FALSE(predict.RunPositionalIfShort(Rows(predict, 500, 0.5F), &outputs));
+  EXPECT_TRUE(outputs.empty());
+  EXPECT_TRUE(Throws(ErrorCode::kInvalidArgument, {"expected float32"}, [&] {
+    predict.RunPositionalIfShort({Tensor::Scalar(1.0F)}, &outputs);
+  }));
+
+  // A variable has changed: from now on runs read it, and it may be locked.
+  model.signature("shift").RunPositional({Tensor::Scalar(1.0F)});
+  EXPECT_FALSE(bound.RunIfShort(&outputs));
+  EXPECT_FALSE(becomes_short());
+
+  model.Close();
+  EXPECT_TRUE(Throws(ErrorCode::kFailedPrecondition, {"is closed"},
+                     [&] { bound.RunIfShort(&outputs); }));
+}
+
+TEST_F(EngineCallTest, WhatSizesDoNotTellIsNotRunIfShort) {
+  const Model model = Load("dynamic_shapes");
+  const Signature signature = model.signature("serving_default");
+  ASSERT_EQ(signature.runner().name, "engine");
+  const std::int32_t values[] = {1, 0, 2};
+  const std::vector<Tensor> inputs = {Tensor::Copy(values, {3})};
+  std::vector<Tensor> outputs;
+  for (int i = 0; i < 100; ++i) {
+    signature.RunPositional(inputs);
+    ASSERT_FALSE(signature.RunPositionalIfShort(inputs, &outputs));
+  }
 }
 
 TEST_F(SignatureTest, KernelsDoNotReuseAViewForTheirResult) {

@@ -39,9 +39,10 @@ struct Fingerprint {
 
 // One phase of loading.
 struct LoadPhase {
-  // "library" (libtensorflow_cc, with a process's first model), "read" (saved_model.pb),
-  // "optimize" (unless LoadOptions::optimize is kNone), "create" (the session), "restore"
-  // (the variables), "init" (the tables), "warmup" (if LoadOptions::warmup).
+  // "library" (libtensorflow_cc, with a process's first model that needs it), "read"
+  // (saved_model.pb), "optimize" (unless LoadOptions::optimize is kNone), "create" (the
+  // session), "restore" (the variables), "init" (the tables), "warmup" (if
+  // LoadOptions::warmup).
   std::string name;
   double seconds = 0;
   std::uint64_t bytes = 0;  // read from disk; 0 where a phase reads nothing of its own

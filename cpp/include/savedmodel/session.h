@@ -65,6 +65,8 @@ class SAVEDMODEL_EXPORT Callable {
                           const RunOptions* run_options,
                           const CancellationManager* cancellation,
                           const std::vector<Tensor>* into) const;
+  // As BoundCall::RunIfShort.
+  bool RunIfShort(const std::vector<Tensor>& feeds, std::vector<Tensor>* outputs) const;
   // True for options that only the engine can be given with a call, and that it heeds.
   bool CanTake(const RunOptions& run_options) const;
   std::shared_ptr<const State> state_;

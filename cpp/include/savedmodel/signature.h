@@ -32,6 +32,11 @@ class SAVEDMODEL_EXPORT BoundCall {
   // Outputs in the order of Signature::outputs(). `cancellation`: as in RunPositional.
   std::vector<Tensor> Run(const CancellationManager* cancellation = nullptr) const;
 
+  // The same if that is known to take microseconds, and to wait for no other thread. For
+  // callers with a lock that takes as long to let go and take again, such as Python's.
+  // False: nothing has happened; that is what Run is for.
+  bool RunIfShort(std::vector<Tensor>* outputs) const;
+
  private:
   friend class Signature;
   BoundCall(std::shared_ptr<SignatureState> state, std::vector<Tensor> inputs)
@@ -80,6 +85,9 @@ class SAVEDMODEL_EXPORT Signature {
                                     RunMetadata* metadata = nullptr,
                                     const CancellationManager* cancellation = nullptr,
                                     const std::vector<Tensor>* into = nullptr) const;
+  // As BoundCall::RunIfShort: all outputs.
+  bool RunPositionalIfShort(const std::vector<Tensor>& inputs,
+                            std::vector<Tensor>* outputs) const;
   // The default value of inputs()[index], which has_default.
   const Tensor& default_input(int index) const;
 

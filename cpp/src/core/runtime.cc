@@ -25,6 +25,7 @@ constexpr char kCcLibrary[] = "libtensorflow_cc.so.2";
 std::atomic<bool> forked{false};
 std::atomic<bool> log_level_chosen{false};
 void* runtime = nullptr;  // what LoadRuntime has opened
+std::atomic<double> load_seconds{0};
 
 using Clock = std::chrono::steady_clock;
 constexpr Clock::duration kFailureSettles = std::chrono::milliseconds(100);
@@ -48,8 +49,7 @@ std::string WheelFolder() {
 }
 
 void LoadRuntime() {
-  // First: a fork while the library is being loaded must be noticed, too.
-  pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
+  const auto start = Clock::now();
   const std::string path = WheelFolder() + kCcLibrary;
   // Lazily: binding all of its symbols at once takes another tenth of a second.
   runtime = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
@@ -57,6 +57,7 @@ void LoadRuntime() {
     throw Error(ErrorCode::kNotFound,
                 "cannot load TensorFlow's runtime: " + std::string(dlerror()));
   }
+  load_seconds.store(std::chrono::duration<double>(Clock::now() - start).count());
 }
 
 }  // namespace
@@ -70,12 +71,7 @@ void PrepareLogging() {
   static std::once_flag once;
   std::call_once(once, [] {
     // Whoever loaded the runtime before us has chosen its own level.
-    void* loaded = dlopen(kCcLibrary, RTLD_LAZY | RTLD_NOLOAD);
-    if (loaded != nullptr) {
-      dlclose(loaded);
-      return;
-    }
-    if (log_level_chosen.load()) return;
+    if (RuntimeIsLoaded() || log_level_chosen.load()) return;
     const char* level = std::getenv("TF_CPP_MIN_LOG_LEVEL");
     const bool given =
         level != nullptr && *level >= '0' && *level <= '3' && level[1] == '\0';
@@ -83,12 +79,29 @@ void PrepareLogging() {
   });
 }
 
-void EnsureRuntime() {
+void PrepareRuntime() {
   ThrowIfForked();
   PrepareLogging();
   static std::once_flag once;
+  std::call_once(once,
+                 [] { pthread_atfork(nullptr, nullptr, [] { forked.store(true); }); });
+}
+
+bool RuntimeIsLoaded() {
+  void* loaded = dlopen(kCcLibrary, RTLD_LAZY | RTLD_NOLOAD);
+  if (loaded == nullptr) return false;
+  dlclose(loaded);
+  return true;
+}
+
+void EnsureRuntime() {
+  // First: a fork while the library is being loaded must be noticed, too.
+  PrepareRuntime();
+  static std::once_flag once;
   std::call_once(once, LoadRuntime);
 }
+
+double RuntimeLoadSeconds() noexcept { return load_seconds.load(); }
 
 void* RuntimeSymbol(const char* name) {
   EnsureRuntime();

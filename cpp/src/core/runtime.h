@@ -7,11 +7,20 @@ namespace savedmodel {
 // that may log. Any thread.
 void PrepareLogging();
 
+// Watches for fork(): to be called before any of TensorFlow's threads is started. Any
+// thread. Throws FailedPrecondition in a forked child.
+void PrepareRuntime();
+
 // Loads libtensorflow_cc, which registers the session, the ops and the kernels, from
-// beside the libtensorflow_framework that we are linked to, and watches for fork(). Once;
+// beside the libtensorflow_framework that we are linked to, after PrepareRuntime. Once;
 // any thread. Throws NotFound if the library is not there, FailedPrecondition in a forked
 // child.
 void EnsureRuntime();
+
+// True if libtensorflow_cc is in the process, whoever has loaded it.
+bool RuntimeIsLoaded();
+// How long EnsureRuntime took to load it; 0 before it has.
+double RuntimeLoadSeconds() noexcept;
 
 // A C function of libtensorflow_cc, which nothing links to; loads it as EnsureRuntime.
 // Throws NotFound, too, if it has no such function.
@@ -21,8 +30,8 @@ Function* RuntimeFunction(const char* name) {
   return reinterpret_cast<Function*>(RuntimeSymbol(name));
 }
 
-// True in the child of a fork() after EnsureRuntime: TensorFlow's threads are gone there,
-// and any use of a session would wait for them for ever.
+// True in the child of a fork() after PrepareRuntime: TensorFlow's threads are gone
+// there, and any use of a session would wait for them for ever.
 bool RuntimeForked() noexcept;
 
 // Throws FailedPrecondition if RuntimeForked().

@@ -1,7 +1,11 @@
 #ifndef SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_
 #define SAVEDMODEL_LOAD_BUNDLE_HANDLE_H_
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -16,6 +20,16 @@ class Engines;
 
 // A MetaGraph in a session, with what finds its way about in it.
 struct LoadedBundle : tensorflow::SavedModelBundle {
+  // The session, which is perhaps only made now: a model whose calls the engine answers
+  // needs none. To be used in place of the member `session`. Thread-safe.
+  tensorflow::Session& GetSession() {
+    std::call_once(session_made_, [this] {
+      if (session == nullptr) session = make_session();
+    });
+    return *session;
+  }
+  std::function<std::unique_ptr<tensorflow::Session>()> make_session;
+
   std::optional<GraphIndex> index;  // of the graph of meta_graph_def
   // Of a Model. Absent where the whole graph went into the session at once
   // (LoadSavedModel).
@@ -27,6 +41,9 @@ struct LoadedBundle : tensorflow::SavedModelBundle {
   void Require(const std::vector<std::string>& names) {
     if (graph) graph->Require(names);
   }
+
+ private:
+  std::once_flag session_made_;
 };
 
 // What every handle of one loaded model shares: the way to its session until Close().
@@ -36,6 +53,20 @@ class BundleHandle {
  public:
   BundleHandle(std::string export_dir, SessionOptions session_options,
                RunOptions run_options, std::shared_ptr<LoadedBundle> bundle);
+
+  // Holds the session for its scope: what a call does, because it needs no lock.
+  class Use {
+   public:
+    // Throws FailedPrecondition if closed, or in a forked child.
+    explicit Use(const BundleHandle& handle);
+    ~Use() { handle_.Leave(); }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    LoadedBundle* bundle() const { return handle_.bundle_.get(); }
+
+   private:
+    const BundleHandle& handle_;
+  };
 
   // Throws FailedPrecondition if closed, or in a forked child.
   std::shared_ptr<LoadedBundle> Acquire() const;
@@ -51,11 +82,19 @@ class BundleHandle {
   bool has_ref_variables() const { return has_ref_variables_; }
 
  private:
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
+
+  // False if closed.
+  bool Enter() const noexcept;
+  void Leave() const noexcept;
+
   const std::string export_dir_;
   const SessionOptions session_options_;
   const RunOptions run_options_;
   const bool has_ref_variables_;
-  std::shared_ptr<LoadedBundle> bundle_;  // by atomic operations only
+  // How many use the bundle, and kClosed. It goes with the last user after that.
+  mutable std::atomic<std::uint64_t> users_{0};
+  mutable std::shared_ptr<LoadedBundle> bundle_;
 };
 
 }  // namespace savedmodel

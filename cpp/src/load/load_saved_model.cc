@@ -1,5 +1,6 @@
 #include "load/load_saved_model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <limits>
@@ -10,10 +11,12 @@
 #include "core/status.h"
 #include "inspect/meta_graph.h"
 #include "inspect/saved_model_dir.h"
+#include "kernels/kernels.h"
 #include "load/bundle_handle.h"
 #include "tensorflow/cc/saved_model/constants.h"
 #include "tensorflow/cc/saved_model/loader_util.h"
 #include "tensorflow/cc/saved_model/reader.h"
+#include "tensorflow/core/util/port.h"
 
 namespace savedmodel {
 
@@ -61,6 +64,16 @@ void CheckOptions(const tf::ConfigProto& config) {
   for (const tf::ThreadPoolOptionProto& pool : config.session_inter_op_thread_pool()) {
     check("session_inter_op_thread_pool.num_threads", pool.num_threads(), 0);
   }
+}
+
+// True if libtensorflow_cc and the session can wait until something needs them. What the
+// session is told must be known to be right, and its only device to be the host's CPU.
+bool CanDefer(const tf::ConfigProto& config) {
+  tf::ConfigProto rest = config;
+  rest.clear_intra_op_parallelism_threads();
+  rest.clear_inter_op_parallelism_threads();
+  return rest.ByteSizeLong() == 0 && !RuntimeIsLoaded() && kernels::Supported() &&
+         !tf::IsGoogleCudaEnabled() && !tf::IsBuiltWithROCm();
 }
 
 // Measures the phases of loading.
@@ -217,21 +230,40 @@ BundleHandle::BundleHandle(std::string export_dir, SessionOptions session_option
       has_ref_variables_(HasRefVariables(bundle->meta_graph_def.graph_def())),
       bundle_(std::move(bundle)) {}
 
-std::shared_ptr<LoadedBundle> BundleHandle::Acquire() const {
+BundleHandle::Use::Use(const BundleHandle& handle) : handle_(handle) {
   ThrowIfForked();
-  auto bundle = std::atomic_load(&bundle_);
-  if (bundle == nullptr) {
-    throw Error(ErrorCode::kFailedPrecondition, "model '" + export_dir_ + "' is closed");
+  if (!handle.Enter()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "model '" + handle.export_dir_ + "' is closed");
   }
-  return bundle;
+}
+
+std::shared_ptr<LoadedBundle> BundleHandle::Acquire() const {
+  const Use use(*this);
+  return bundle_;
 }
 
 std::shared_ptr<LoadedBundle> BundleHandle::TryAcquire() const noexcept {
-  return RuntimeForked() ? nullptr : std::atomic_load(&bundle_);
+  if (RuntimeForked() || !Enter()) return nullptr;
+  std::shared_ptr<LoadedBundle> bundle = bundle_;
+  Leave();
+  return bundle;
 }
 
 void BundleHandle::Close() noexcept {
-  std::atomic_store(&bundle_, std::shared_ptr<LoadedBundle>());
+  if (users_.fetch_or(kClosed) == 0) bundle_.reset();
+}
+
+bool BundleHandle::Enter() const noexcept {
+  std::uint64_t users = users_.load(std::memory_order_relaxed);
+  do {
+    if ((users & kClosed) != 0) return false;
+  } while (!users_.compare_exchange_weak(users, users + 1, std::memory_order_acquire));
+  return true;
+}
+
+void BundleHandle::Leave() const noexcept {
+  if (users_.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | 1)) bundle_.reset();
 }
 
 struct SavedModelBundle::State {
@@ -253,12 +285,13 @@ struct BundleAccess::Loading {
 
   std::string context() const { return "model '" + export_dir + "'"; }
 
-  // The runtime, and all that lies in the directory, the variables aside.
+  // The runtime, unless it is `deferred`, and all that lies in the directory, the
+  // variables aside.
   Loading(const std::string& directory, const SessionOptions& session_options,
-          const std::optional<std::vector<std::string>>& tags)
+          const std::optional<std::vector<std::string>>& tags, bool deferred)
       : export_dir(LocalPath(directory)) {
     CheckOptions(ProtoAccess::Get(session_options));
-    EnsureRuntime();
+    deferred ? PrepareRuntime() : EnsureRuntime();
     phases.End("library", 0);
     // A child of fork() has none of the session's threads: there the session is leaked,
     // because closing it would wait for them.
@@ -299,7 +332,7 @@ SavedModelBundle BundleAccess::Load(const SessionOptions& session_options,
                                     const RunOptions& run_options,
                                     const std::string& export_dir,
                                     const std::vector<std::string>& tags) {
-  Loading loading(export_dir, session_options, tags);
+  Loading loading(export_dir, session_options, tags, /*deferred=*/false);
   LoadedBundle& bundle = *loading.bundle;
   tf::SessionOptions options;
   options.config = ProtoAccess::Get(session_options);
@@ -318,8 +351,9 @@ SavedModelBundle BundleAccess::Load(const SessionOptions& session_options,
 }
 
 SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
-                                         const LoadOptions& options) {
-  Loading loading(export_dir, options.session_options, options.tags);
+                                         const LoadOptions& options, bool optimized) {
+  const bool deferred = optimized && CanDefer(ProtoAccess::Get(options.session_options));
+  Loading loading(export_dir, options.session_options, options.tags, deferred);
   LoadedBundle& bundle = *loading.bundle;
   auto& signatures = loading.state->signatures;
   if (options.signatures)
@@ -342,13 +376,21 @@ SavedModelBundle BundleAccess::LoadModel(const std::string& export_dir,
   // The graph grows.
   session_options.config.mutable_experimental()->set_disable_optimize_for_static_graph(
       true);
-  tf::Session* session = nullptr;
-  ThrowIfError(tf::NewSession(session_options, &session), loading.context());
-  bundle.session.reset(session);
+  bundle.make_session = [session_options, context = loading.context()] {
+    EnsureRuntime();
+    tf::Session* session = nullptr;
+    ThrowIfError(tf::NewSession(session_options, &session), context);
+    return std::unique_ptr<tf::Session>(session);
+  };
+  const tf::DeviceMgr* devices = nullptr;
+  if (!deferred) {
+    ThrowIfError(bundle.GetSession().LocalDeviceManager(&devices), loading.context());
+  }
   CheckVariablesFile(export_dir, bundle.meta_graph_def);
-  bundle.graph.emplace(export_dir, bundle.meta_graph_def, &*bundle.index, session,
-                       session_options.config, ProtoAccess::Get(options.run_options),
-                       loading.asset_feeds);
+  bundle.graph.emplace(
+      export_dir, bundle.meta_graph_def, &*bundle.index,
+      [&bundle]() -> tf::Session& { return bundle.GetSession(); }, devices,
+      session_options.config, ProtoAccess::Get(options.run_options), loading.asset_feeds);
   return loading.Finish(options.session_options, options.run_options);
 }
 
@@ -424,7 +466,16 @@ const std::shared_ptr<BundleHandle>& BundleAccess::Handle(
 }
 
 void BundleAccess::Report(const SavedModelBundle& bundle, LoadPhase phase) {
-  bundle.state_->load_report.phases.push_back(std::move(phase));
+  std::vector<LoadPhase>& phases = bundle.state_->load_report.phases;
+  const auto found =
+      std::find_if(phases.begin(), phases.end(),
+                   [&phase](const LoadPhase& told) { return told.name == phase.name; });
+  if (found == phases.end()) {
+    phases.push_back(std::move(phase));
+  } else {
+    found->seconds += phase.seconds;
+    found->bytes += phase.bytes;
+  }
 }
 
 }  // namespace savedmodel

@@ -18,16 +18,18 @@ class BundleHandle;
 
 // What the library itself does with a bundle.
 struct BundleAccess {
-  // For a Model: its session holds nothing yet.
+  // For a Model: its session holds nothing yet, and is made when it is first needed if
+  // calls are to be `optimized`.
   static SavedModelBundle LoadModel(const std::string& export_dir,
-                                    const LoadOptions& options);
+                                    const LoadOptions& options, bool optimized);
   // Restores what the chosen signatures and the functions need, and brings the signatures
   // into the session. `optimized`: what was frozen is left where it is, and so are the
   // signatures.
   static void CompleteModel(const SavedModelBundle& bundle, const LoadOptions& options,
                             bool optimized);
   static const std::shared_ptr<BundleHandle>& Handle(const SavedModelBundle& bundle);
-  // Adds a phase to the load report. Only while the bundle's model is still being loaded.
+  // Adds a phase to the load report, or to the one of its name there. Only while the
+  // bundle's model is still being loaded.
   static void Report(const SavedModelBundle& bundle, LoadPhase phase);
 
  private:

@@ -69,17 +69,19 @@ tf::NodeDef MakeNode(const std::string& name, const char* op, const std::string&
 }  // namespace
 
 ModelGraph::ModelGraph(std::string export_dir, const tf::MetaGraphDef& meta_graph,
-                       GraphIndex* graph, tf::Session* session,
-                       const tf::ConfigProto& config, const tf::RunOptions& run_options,
+                       GraphIndex* graph, std::function<tf::Session&()> session,
+                       const tf::DeviceMgr* devices, const tf::ConfigProto& config,
+                       const tf::RunOptions& run_options,
                        std::vector<std::pair<std::string, tf::Tensor>> asset_feeds)
     : export_dir_(std::move(export_dir)),
       context_("model '" + export_dir_ + "'"),
       meta_graph_(meta_graph),
       graph_(*graph),
-      session_(*session),
+      session_(std::move(session)),
       config_proto_(config.SerializeAsString()),
       run_options_(run_options),
       asset_feeds_(std::move(asset_feeds)),
+      on_one_device_(devices == nullptr || devices->NumDevices() == 1),
       plan_(ReadRestorePlan(meta_graph, *graph)) {
   if (!meta_graph.saver_def().restore_op_name().empty() ||
       meta_graph.has_object_graph_def()) {
@@ -89,9 +91,6 @@ ModelGraph::ModelGraph(std::string export_dir, const tf::MetaGraphDef& meta_grap
       meta_graph,
       checkpoint_ ? checkpoint_->ReadObjectGraph() : tf::TrackableObjectGraph(), plan_,
       export_dir_, graph);
-  const tf::DeviceMgr* devices = nullptr;
-  if (session->LocalDeviceManager(&devices).ok() && devices->NumDevices() == 1)
-    resources_ = devices->HostCPU()->resource_manager();
   ReadInitParts();
 }
 
@@ -165,11 +164,32 @@ void ModelGraph::RequireResources(const std::vector<std::string>& names) {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::unordered_set<const tf::NodeDef*> seen;
   std::vector<std::string> wanted;
+  std::vector<const tf::NodeDef*> ahead;
   for (const tf::NodeDef* node : graph_.Reach(names, &seen, context_)) {
-    if (IsResource(*node) && frozen_.count(ResourceId(*node)) == 0)
+    if (!IsResource(*node) || frozen_.count(ResourceId(*node)) != 0) continue;
+    if (!created_ && IsDirect(*node) && !IsInitialised(*node)) {
+      ahead.push_back(node);
+    } else {
       wanted.push_back(node->name());
+    }
   }
-  RequireLocked(wanted);
+  {
+    const Stopwatch time(&restore_seconds_);
+    for (Assignment& assignment : ReadUnfilled(ahead))
+      ahead_.emplace(ResourceId(*assignment.node), std::move(assignment.values.front()));
+  }
+  // Parts of the init op that touch nothing are due with the first that is required.
+  const bool due = std::any_of(
+      init_parts_.begin(), init_parts_.end(),
+      [](const InitPart& part) { return !part.done && part.resources.empty(); });
+  if (!wanted.empty() || due) RequireLocked(wanted);
+}
+
+bool ModelGraph::IsInitialised(const tf::NodeDef& node) const {
+  const std::string id = ResourceId(node);
+  return std::any_of(init_parts_.begin(), init_parts_.end(), [&id](const InitPart& part) {
+    return part.resources.count(id) != 0;
+  });
 }
 
 void ModelGraph::RequireLocked(const std::vector<std::string>& names) {
@@ -260,9 +280,9 @@ void ModelGraph::Extend(const std::vector<const tf::NodeDef*>& reached) {
       *graph.mutable_library()->add_function() = *function;
   }
   try {
-    ThrowIfError(
-        created_ ? session_.Extend(std::move(graph)) : session_.Create(std::move(graph)),
-        context_);
+    ThrowIfError(created_ ? session_().Extend(std::move(graph))
+                          : session_().Create(std::move(graph)),
+                 context_);
   } catch (const std::logic_error& error) {
     // TensorFlow's, at a node with fewer inputs than its op has.
     throw Error(ErrorCode::kInvalidArgument,
@@ -279,7 +299,7 @@ void ModelGraph::Run(const std::vector<std::pair<std::string, tf::Tensor>>& feed
                      std::vector<tf::Tensor>* outputs, const std::string& doing) {
   tf::RunMetadata metadata;
   ThrowIfUnreadable(
-      Noted(session_.Run(run_options_, feeds, fetches, targets, outputs, &metadata)),
+      Noted(session_().Run(run_options_, feeds, fetches, targets, outputs, &metadata)),
       context_ + ", " + doing);
 }
 
@@ -331,6 +351,13 @@ std::vector<ModelGraph::Assignment> ModelGraph::ReadUnfilled(
     if (!IsResource(*node)) continue;
     const std::string id = ResourceId(*node);
     if (filled_.count(id) != 0 || found.count(id) != 0) continue;
+    const auto ahead = ahead_.find(id);
+    if (ahead != ahead_.end()) {
+      found.insert(id);
+      assignments.push_back({node, {ahead->second}});
+      counts.push_back(0);
+      continue;
+    }
     std::string repair;
     const std::vector<CheckpointTensor> sources = FindInCheckpoint(
         *node, plan_, bindings_, *checkpoint_, meta_graph_.object_graph_def(), &repair);
@@ -379,6 +406,7 @@ void ModelGraph::Restore(const std::vector<const tf::NodeDef*>& nodes) {
     for (const std::string& id : filled) filled_.erase(id);
     throw;
   }
+  for (const std::string& id : filled) ahead_.erase(id);
 }
 
 std::unordered_map<std::string, tf::Tensor> ModelGraph::Freeze(
@@ -392,13 +420,10 @@ std::unordered_map<std::string, tf::Tensor> ModelGraph::Freeze(
     if (!IsDirect(*node) || changed_.count(id) != 0) continue;
     if (filled_.count(id) == 0) {
       // What the init op does to it comes after restoring it.
-      const bool initialised = std::any_of(
-          init_parts_.begin(), init_parts_.end(),
-          [&id](const InitPart& part) { return part.resources.count(id) != 0; });
-      if (!initialised) unfilled.push_back(node);
+      if (!IsInitialised(*node)) unfilled.push_back(node);
       continue;
     }
-    const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, *node);
+    const tf::core::RefCountPtr<tf::Var> variable = FindIn(Resources(), *node);
     if (variable == nullptr) continue;
     const tf::tf_shared_lock variable_lock(*variable->mu());
     if (!variable->is_initialized || variable->copy_on_read_mode.load()) continue;
@@ -415,6 +440,7 @@ std::unordered_map<std::string, tf::Tensor> ModelGraph::Freeze(
   for (Assignment& assignment : ReadUnfilled(unfilled)) {
     const std::string id = ResourceId(*assignment.node);
     frozen_.emplace(id, tf::Tensor());
+    ahead_.erase(id);
     values.emplace(id, std::move(assignment.values.front()));
   }
   return values;
@@ -428,7 +454,7 @@ bool ModelGraph::HaveChanged(const std::vector<std::string>& nodes) {
     const std::string id = ResourceId(node);
     if (changed_.count(id) == 0) {
       if (filled_.count(id) == 0) continue;
-      const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, node);
+      const tf::core::RefCountPtr<tf::Var> variable = FindIn(Resources(), node);
       if (variable != nullptr) {
         const tf::tf_shared_lock variable_lock(*variable->mu());
         if (!variable->copy_on_read_mode.load() &&
@@ -444,8 +470,14 @@ bool ModelGraph::HaveChanged(const std::vector<std::string>& nodes) {
   return changed;
 }
 
+tf::ResourceMgr* ModelGraph::Resources() const {
+  const tf::DeviceMgr* devices = nullptr;
+  ThrowIfError(session_().LocalDeviceManager(&devices), context_);
+  return devices->HostCPU()->resource_manager();
+}
+
 bool ModelGraph::IsDirect(const tf::NodeDef& node) const {
-  return resources_ != nullptr && node.op() == "VarHandleOp" &&
+  return on_one_device_ && node.op() == "VarHandleOp" &&
          StringAttr(node, "shared_name") != tf::ResourceHandle::ANONYMOUS_NAME;
 }
 
@@ -456,14 +488,15 @@ void ModelGraph::Assign(std::vector<Assignment> assignments, bool restored) {
     const tf::NodeDef& node = *assignment.node;
     if (IsDirect(node)) {
       tf::Tensor& value = assignment.values.front();
+      tf::ResourceMgr* resources = Resources();
       tf::Var* found = nullptr;
       ThrowIfError(
-          resources_->LookupOrCreate<tf::Var>(ContainerOf(*resources_, node),
-                                              StringAttr(node, "shared_name"), &found,
-                                              [&value](tf::Var** made) {
-                                                *made = new tf::Var(value.dtype());
-                                                return absl::OkStatus();
-                                              }),
+          resources->LookupOrCreate<tf::Var>(ContainerOf(*resources, node),
+                                             StringAttr(node, "shared_name"), &found,
+                                             [&value](tf::Var** made) {
+                                               *made = new tf::Var(value.dtype());
+                                               return absl::OkStatus();
+                                             }),
           context_ + ", variable '" + node.name() + "'");
       const tf::core::RefCountPtr<tf::Var> variable(found);
       const tf::mutex_lock lock(*variable->mu());
@@ -512,7 +545,8 @@ std::vector<std::string> ModelGraph::Uninitialized(
   std::vector<const tf::NodeDef*> empty;
   for (const tf::NodeDef* node : reached) {
     if ((node->op() == "VarHandleOp" || IsRefVariable(*node)) &&
-        filled_.count(ResourceId(*node)) == 0 && frozen_.count(ResourceId(*node)) == 0) {
+        filled_.count(ResourceId(*node)) == 0 && frozen_.count(ResourceId(*node)) == 0 &&
+        ahead_.count(ResourceId(*node)) == 0) {
       empty.push_back(node);
     }
   }
@@ -545,7 +579,7 @@ tf::Tensor ModelGraph::ReadVariable(const std::string& name) {
   const std::string where = context_ + ", variable '" + node.name() + "'";
   Require({node.name()});
   if (IsDirect(node)) {
-    const tf::core::RefCountPtr<tf::Var> variable = FindIn(resources_, node);
+    const tf::core::RefCountPtr<tf::Var> variable = FindIn(Resources(), node);
     if (variable != nullptr) {
       const tf::tf_shared_lock lock(*variable->mu());
       if (variable->is_initialized) {
@@ -609,7 +643,7 @@ std::vector<tf::Tensor> ModelGraph::ExportTable(const std::string& name) {
 std::string ModelGraph::DeviceOf(const std::string& name) {
   const tf::NodeDef& node = Node(name);
   const tf::DeviceMgr* devices = nullptr;
-  ThrowIfError(session_.LocalDeviceManager(&devices), context_);
+  ThrowIfError(session_().LocalDeviceManager(&devices), context_);
   if (devices->NumDevices() == 1) return devices->HostCPU()->name();
   // Where the placer put it: in whose resources it lies.
   Require({node.name()});

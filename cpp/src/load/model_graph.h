@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "load/object_bindings.h"
 #include "load/restore_plan.h"
 #include "savedmodel/saved_model.h"
+#include "tensorflow/core/common_runtime/device_mgr.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
@@ -35,11 +37,13 @@ namespace savedmodel {
 // ("repaired"). Thread-safe.
 class ModelGraph {
  public:
-  // `meta_graph`, `graph` and `session`, which holds no graph yet, must outlive it.
-  // `asset_feeds`: the tensors that take the assets' paths while the init op runs.
+  // `meta_graph`, `graph` and the session, which holds no graph yet, must outlive it.
+  // `session` gives the session, and is called when it is first needed. Null `devices`:
+  // the session has one device, the host's CPU. `asset_feeds`: the tensors that take the
+  // assets' paths while the init op runs.
   ModelGraph(std::string export_dir, const tensorflow::MetaGraphDef& meta_graph,
-             GraphIndex* graph, tensorflow::Session* session,
-             const tensorflow::ConfigProto& config,
+             GraphIndex* graph, std::function<tensorflow::Session&()> session,
+             const tensorflow::DeviceMgr* devices, const tensorflow::ConfigProto& config,
              const tensorflow::RunOptions& run_options,
              std::vector<std::pair<std::string, tensorflow::Tensor>> asset_feeds);
 
@@ -48,7 +52,7 @@ class ModelGraph {
   void Require(const std::vector<std::string>& names);
 
   // Gives those variables and tables values that these tensors need and that were not
-  // frozen.
+  // frozen. Where the session is not needed yet, variables are given them when it is.
   void RequireResources(const std::vector<std::string>& names);
 
   // The variables and tables that these tensors need, by node, and that have no value.
@@ -96,7 +100,7 @@ class ModelGraph {
   void Watch() { watched_.store(true); }
   void NoteChange() { changes_.fetch_add(1, std::memory_order_acq_rel); }
   // True if the session has one device, the host's CPU.
-  bool on_one_device() const { return resources_ != nullptr; }
+  bool on_one_device() const { return on_one_device_; }
 
  private:
   // A part of the init op, to be run once its variables and tables are there.
@@ -116,8 +120,8 @@ class ModelGraph {
   // Brings those of these nodes into the session that are not in it yet.
   void Extend(const std::vector<const tensorflow::NodeDef*>& reached);
   void RunRestoreOp();
-  // What the checkpoint holds of the variables and tables among these nodes that have no
-  // value.
+  // What the checkpoint, or ahead_, holds of the variables and tables among these nodes
+  // that have no value.
   std::vector<Assignment> ReadUnfilled(
       const std::vector<const tensorflow::NodeDef*>& nodes);
   // Gives it to them.
@@ -129,6 +133,10 @@ class ModelGraph {
            const std::vector<std::string>& fetches,
            const std::vector<std::string>& targets,
            std::vector<tensorflow::Tensor>* outputs, const std::string& doing);
+  // The resources of the session's one device.
+  tensorflow::ResourceMgr* Resources() const;
+  // True if the init op touches this variable.
+  bool IsInitialised(const tensorflow::NodeDef& node) const;
   // True if the variable can be reached in the session's resources.
   bool IsDirect(const tensorflow::NodeDef& node) const;
   const tensorflow::NodeDef& Node(const std::string& name) const;
@@ -137,11 +145,11 @@ class ModelGraph {
   const std::string context_;  // "model '...'"
   const tensorflow::MetaGraphDef& meta_graph_;
   GraphIndex& graph_;
-  tensorflow::Session& session_;
+  const std::function<tensorflow::Session&()> session_;
   const std::string config_proto_;
   const tensorflow::RunOptions run_options_;
   const std::vector<std::pair<std::string, tensorflow::Tensor>> asset_feeds_;
-  tensorflow::ResourceMgr* resources_ = nullptr;  // of the one device, if it is one
+  const bool on_one_device_;
 
   RestorePlan plan_;
   ObjectBindings bindings_;
@@ -154,6 +162,8 @@ class ModelGraph {
   std::unordered_set<const tensorflow::NodeDef*> nodes_;
   std::unordered_set<const tensorflow::FunctionDef*> functions_;
   std::unordered_set<std::string> filled_;  // by ResourceId
+  // The same: what was read for variables that the session has not been given yet.
+  std::unordered_map<std::string, tensorflow::Tensor> ahead_;
   // The same: what Freeze gave, where the session's variable has been that, too. The
   // reference keeps TensorFlow from writing in its memory. Without memory: the
   // checkpoint's value, which the session has not been given.

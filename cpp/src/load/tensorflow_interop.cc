@@ -11,6 +11,7 @@ namespace tf = tensorflow;
 std::shared_ptr<tf::SavedModelBundle> GetTensorFlowBundle(
     const SavedModelBundle& bundle) {
   const auto loaded = BundleAccess::Handle(bundle)->Acquire();
+  loaded->GetSession();
   if (loaded->engines != nullptr) {
     // The engine needs neither the signatures nor their variables in the session, and
     // does not hear of what is done there.

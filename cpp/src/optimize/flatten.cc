@@ -5,10 +5,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/ops.h"
 #include "load/variable_sources.h"
+#include "optimize/fold.h"
 #include "tensorflow/core/common_runtime/device.h"
 #include "tensorflow/core/framework/node_def_util.h"
-#include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/framework/types.h"
@@ -124,9 +125,9 @@ class BodyBuilder {
 
   void Add(const tf::NodeDef* def) {
     BodyNode node{def, nullptr, {}};
-    if (!tf::OpRegistry::Global()->LookUp(def->op(), &node.op).ok() &&
-        index_.FindFunction(def->op()) == nullptr) {
-      Refuse(*def, "is not known");
+    if (index_.FindFunction(def->op()) == nullptr) {
+      node.op = FindOp(def->op());
+      if (node.op == nullptr) Refuse(*def, "is not known");
     }
     for (const std::string& input : def->input()) {
       if (input[0] != '^') node.inputs.push_back(Resolve(input));
@@ -360,8 +361,8 @@ class Flattener {
     tf::DeviceNameUtils::ParsedName device;
     if (!node.def->device().empty() &&
         (!tf::DeviceNameUtils::ParseFullName(node.def->device(), &device) ||
-         !tf::DeviceNameUtils::IsCompleteSpecification(device,
-                                                       host_.device()->parsed_name()))) {
+         !tf::DeviceNameUtils::IsCompleteSpecification(
+             device, host_.native_device()->parsed_name()))) {
       Refuse(*node.def, "is placed on device '" + node.def->device() + "'");
     }
   }
@@ -409,11 +410,12 @@ class Flattener {
     std::sort(controls.begin(), controls.end());
     // Functions of TF1 name no control outputs; their side effects are run all the same.
     for (const tf::NodeDef& node : function->node_def()) {
-      const tf::OpDef* op = nullptr;
-      if (tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok() &&
-          op->is_stateful() && !IsPartitionedCall(node) && !IsVariable(node)) {
-        controls.push_back(node.name());
+      if (IsPartitionedCall(node) || IsVariable(node) ||
+          index_.FindFunction(node.op()) != nullptr) {
+        continue;
       }
+      const tf::OpRegistrationData* op = FindOp(node.op());
+      if (op != nullptr && op->op_def.is_stateful()) controls.push_back(node.name());
     }
     made = std::make_unique<Body>(builder.Build(results, controls));
     return *made;
@@ -579,7 +581,7 @@ class Flattener {
       shape_def.set_op("Shape");
       (*shape_def.mutable_attr())["T"].set_type(graph_.values[value.value].dtype);
       shape.def = &shape_def;
-      ThrowUnlessKnown(tf::OpRegistry::Global()->LookUp("Shape", &shape.op), def);
+      shape.op = FindOp("Shape");
       return {ShapeOf(shape, {value.value}, prefix)};
     }
     if (op == "ResourceGather" || op == "ResourceGatherNd") {
@@ -603,15 +605,10 @@ class Flattener {
         gather_def.set_op("GatherNd");
       }
       gather.def = &gather_def;
-      ThrowUnlessKnown(tf::OpRegistry::Global()->LookUp(gather_def.op(), &gather.op),
-                       def);
+      gather.op = FindOp(gather_def.op());
       return {Item::Tensor(Emit(gather, std::move(values), prefix).at(0))};
     }
     Refuse(def, "changes or inspects a variable");
-  }
-
-  static void ThrowUnlessKnown(const absl::Status& status, const tf::NodeDef& node) {
-    if (!status.ok()) Refuse(node, "has no counterpart");
   }
 
   // ------------------------------------------------------------------------------- ops
@@ -626,9 +623,8 @@ class Flattener {
       if (key.empty() || key[0] == '_') continue;
       (*complete.mutable_attr())[key] = value;
     }
-    const tf::OpDef* op = nullptr;
-    if (tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok())
-      tf::AddDefaultsToNodeDef(*op, &complete);
+    const tf::OpRegistrationData* op = FindOp(node.op());
+    if (op != nullptr) tf::AddDefaultsToNodeDef(op->op_def, &complete);
     return complete;
   }
 
@@ -721,8 +717,11 @@ class Flattener {
     if (size > 2 * bytes + kMaxGrowth) return false;
     if (folded_bytes_ > kMaxFolded + frozen_bytes_) return false;
     std::vector<tf::Tensor> results;
-    // What fails here is left to fail in the run.
-    if (!host_.Run(def, tensors, &results).ok()) return false;
+    if (auto result = FoldSimply(def, tensors, shapes.front())) {
+      results.push_back(std::move(*result));
+    } else if (!host_.Run(def, tensors, &results).ok()) {
+      return false;  // what fails here is left to fail in the run
+    }
     for (const tf::Tensor& result : results)
       folded_bytes_ += static_cast<std::int64_t>(result.TotalBytes());
     for (tf::Tensor& result : results)
@@ -1029,8 +1028,7 @@ class Flattener {
 
   std::vector<int> EmitOwn(const tf::NodeDef& def, std::vector<int> inputs,
                            const std::string& prefix) {
-    BodyNode node{&def, nullptr, {}};
-    ThrowUnlessKnown(tf::OpRegistry::Global()->LookUp(def.op(), &node.op), def);
+    const BodyNode node{&def, FindOp(def.op()), {}};
     return Emit(node, std::move(inputs), prefix);
   }
 

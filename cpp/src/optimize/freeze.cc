@@ -9,11 +9,11 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/ops.h"
 #include "inspect/meta_graph.h"
 #include "load/variable_sources.h"
 #include "tensorflow/core/framework/function.pb.h"
 #include "tensorflow/core/framework/node_def_util.h"
-#include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/graph/tensor_id.h"
 
 namespace savedmodel {
@@ -304,14 +304,14 @@ class Judge {
   }
 
   bool TakesRef(const tf::NodeDef& node, int input) const {
-    const tf::OpDef* op = nullptr;
     tf::NameRangeMap inputs;
     if (index_.FindFunction(node.op()) != nullptr) return false;
-    if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok() ||
-        !tf::NameRangesForNode(tf::AttrSlice(node), *op, &inputs, nullptr).ok()) {
+    const tf::OpRegistrationData* op = FindOp(node.op());
+    if (op == nullptr ||
+        !tf::NameRangesForNode(tf::AttrSlice(node), op->op_def, &inputs, nullptr).ok()) {
       return true;  // who knows
     }
-    for (const tf::OpDef::ArgDef& argument : op->input_arg()) {
+    for (const tf::OpDef::ArgDef& argument : op->op_def.input_arg()) {
       if (inputs.count(argument.name()) == 0) continue;
       const auto [first, end] = inputs.at(argument.name());
       if (input >= first && input < end) return argument.is_ref();

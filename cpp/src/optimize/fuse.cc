@@ -29,6 +29,7 @@ class Rewriter {
   FlatGraph& graph() { return graph_; }
   int num_ops() const { return static_cast<int>(graph_.ops.size()); }
   FlatOp& op(int index) { return graph_.ops[index]; }
+  const FlatOp& op(int index) const { return graph_.ops[index]; }
   const FlatValue& value(int index) const { return graph_.values[index]; }
 
   // TensorFlow's op; "" for one that is dead or native.
@@ -163,7 +164,8 @@ void SetPads(const std::vector<std::int64_t>& pads, kernels::Window* window) {
 
 class Fuser {
  public:
-  explicit Fuser(FlatGraph* graph) : rewrite_(graph) {}
+  Fuser(FlatGraph* graph, kernels::Precision precision)
+      : rewrite_(graph), precision_(precision) {}
 
   void Run() {
     ForEach("Mul", [this](int op) { Swish(op) || Gelu(op) || HardSwish(op); });
@@ -848,14 +850,14 @@ class Fuser {
     switch (anchor->kind) {
       case Anchor::kConv2D:
         kernel = MakeConv2D(*anchor->weights, anchor->window, anchor->same, factors,
-                            std::move(epilogue));
+                            precision_, std::move(epilogue));
         break;
       case Anchor::kDepthwise:
         kernel = MakeDepthwiseConv2D(*anchor->weights, anchor->window, anchor->same,
                                      factors, std::move(epilogue));
         break;
       case Anchor::kMatMul:
-        kernel = MakeMatMul(*anchor->weights, anchor->transposed, factors,
+        kernel = MakeMatMul(*anchor->weights, anchor->transposed, factors, precision_,
                             std::move(epilogue));
         break;
     }
@@ -890,10 +892,55 @@ class Fuser {
         r.Replace(index, MakeGlobalMean(BoolAttr(op, "keep_dims")), {x});
     } else if (kind == "MaxPool" || kind == "AvgPool") {
       Pool(index);
+    } else if (kind == "Reshape") {
+      Reshape(index);
+    } else if (kind == "Squeeze") {
+      const std::vector<std::int64_t> axes = ListAttr(op, "squeeze_dims");
+      if (!axes.empty()) r.Replace(index, MakeSqueeze(axes), {x});
     } else if (kind == "Mul" || kind == "Add" || kind == "AddV2" || kind == "Sub" ||
                kind == "BiasAdd" || kind == "RealDiv") {
       Arithmetic(index);
     }
+  }
+
+  // To a constant shape; or to one whose first size is that of the input itself, as Keras
+  // writes it: Pack(Shape(x)[0], 7, 7, 512).
+  void Reshape(int index) {
+    Rewriter& r = rewrite_;
+    const int x = r.input(index, 0);
+    const int shape = r.input(index, 1);
+    const auto& constant = r.value(shape).constant;
+    if (constant) {
+      if (constant->dims() == 1)
+        r.Replace(index, MakeReshape(r.Integers(shape), /*keep_first=*/false), {x});
+      return;
+    }
+    const int pack = r.producer(shape);
+    if (!r.Is(pack, "Pack") || r.op(pack).def.attr().at("axis").i() != 0 ||
+        !IsFirstSizeOf(x, r.input(pack, 0))) {
+      return;
+    }
+    std::vector<std::int64_t> dims{0};
+    for (std::size_t i = 1; i < r.op(pack).inputs.size(); ++i) {
+      const std::vector<std::int64_t> size = r.Integers(r.input(pack, i));
+      if (size.size() != 1 || r.value(r.input(pack, i)).shape.dims() != 0) return;
+      dims.push_back(size.front());
+    }
+    r.Replace(index, MakeReshape(std::move(dims), /*keep_first=*/true), {x});
+  }
+
+  // Shape(x)[0]
+  bool IsFirstSizeOf(int x, int value) const {
+    const Rewriter& r = rewrite_;
+    const int slice = r.producer(value);
+    if (!r.Is(slice, "StridedSlice") || !r.Is(r.producer(r.input(slice, 0)), "Shape"))
+      return false;
+    const auto is = [&](int input, std::int64_t number) {
+      return r.Integers(r.input(slice, input)) == std::vector<std::int64_t>{number};
+    };
+    const auto& attr = r.op(slice).def.attr();
+    return r.input(r.producer(r.input(slice, 0)), 0) == x && is(1, 0) && is(2, 1) &&
+           is(3, 1) && attr.at("shrink_axis_mask").i() == 1;
   }
 
   void Pool(int index) {
@@ -1006,6 +1053,7 @@ class Fuser {
   }
 
   Rewriter rewrite_;
+  const kernels::Precision precision_;
   // Ops that were made an activation by itself; others may have taken their place since.
   struct MadeActivation {
     Activation activation;
@@ -1017,6 +1065,8 @@ class Fuser {
 
 }  // namespace
 
-void Fuse(FlatGraph* graph) { Fuser(graph).Run(); }
+void Fuse(FlatGraph* graph, kernels::Precision precision) {
+  Fuser(graph, precision).Run();
+}
 
 }  // namespace savedmodel

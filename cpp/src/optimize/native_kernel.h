@@ -2,12 +2,12 @@
 #define SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
 
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "absl/types/span.h"
 #include "kernels/kernels.h"
 #include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/platform/threadpool.h"
 
 namespace tensorflow {
 class Device;
@@ -28,10 +28,14 @@ class NativeContext {
   int num_inputs() const { return static_cast<int>(inputs_.size()); }
   int num_outputs() const { return static_cast<int>(outputs_.size()); }
 
-  // `outputs`: empty, or memory that a result is wanted in.
+  // `outputs`: empty, or memory that a result is wanted in, or that an earlier run has
+  // left.
   //
   // Makes an output; null if there is no memory for it.
   float* Output(int index, const tensorflow::TensorShape& shape);
+  // Makes an output that shares an input's memory; false if that has not as many
+  // elements.
+  bool Share(int index, int input, const tensorflow::TensorShape& shape);
   // Makes all outputs, as slices of one tensor along its first axis. Slices have to be
   // multiples of 64 bytes.
   float* OutputSlices(const tensorflow::TensorShape& shape);
@@ -56,11 +60,12 @@ class NativeKernel {
   virtual std::string name() const = 0;
   // False if the inputs have shapes that this cannot compute, so that the session has to.
   virtual bool Run(NativeContext* context) const = 0;
+  // True if its outputs are its inputs' memory.
+  virtual bool SharesInputs() const { return false; }
 };
 
-// The threads of a TensorFlow device for kernels, the caller's among them. Null where the
-// caller's is the only one.
-std::unique_ptr<const kernels::Parallel> MakeParallel(tensorflow::Device* device);
+// Where kernels find a team to share their work: null if the device has no threads.
+tsl::thread::ThreadPool* KernelThreads(tensorflow::Device* device);
 
 }  // namespace savedmodel
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "tensorflow/core/util/overflow.h"
+
 namespace savedmodel {
 
 namespace {
@@ -61,20 +63,17 @@ std::optional<kernels::ImageShape> ImageOf(const tf::Tensor& tensor) {
                              tensor.dim_size(3)};
 }
 
-// Of pixels under the window, or none if it does not fit.
+// Of what windows give; nothing where TensorFlow calls its size negative. Where the
+// window just does not fit, the size is zero (and oneDNN, at the session's hand, gives
+// whatever is in memory or divides by zero).
 std::optional<tf::TensorShape> PooledShape(const kernels::ImageShape& image,
                                            const kernels::Window& window,
                                            std::int64_t channels) {
-  if (image.height + window.pad_top + window.pad_bottom <
-          (window.kernel_h - 1) * window.dilation_h + 1 ||
-      image.width + window.pad_left + window.pad_right <
-          (window.kernel_w - 1) * window.dilation_w + 1) {
-    return std::nullopt;
-  }
+  const std::int64_t height = window.OutHeight(image.height);
+  const std::int64_t width = window.OutWidth(image.width);
+  if (height < 0 || width < 0) return std::nullopt;
   tf::TensorShape shape;
-  if (!tf::TensorShape::BuildTensorShape({image.batch, window.OutHeight(image.height),
-                                          window.OutWidth(image.width), channels},
-                                         &shape)
+  if (!tf::TensorShape::BuildTensorShape({image.batch, height, width, channels}, &shape)
            .ok()) {
     return std::nullopt;
   }
@@ -85,8 +84,10 @@ class EpilogueKernel : public NativeKernel {
  protected:
   explicit EpilogueKernel(NativeEpilogue epilogue) : epilogue_(std::move(epilogue)) {}
 
-  std::string NameOf(const char* op) const {
+  std::string NameOf(const char* op,
+                     kernels::Precision precision = kernels::Precision::kFloat32) const {
     std::string name = op;
+    if (precision == kernels::Precision::kBfloat16) name += "(bfloat16)";
     if (!epilogue_.bias.empty()) name += "+Bias";
     if (epilogue_.residual) name += "+Add";
     return WithActivation(std::move(name), epilogue_.activation);
@@ -112,16 +113,16 @@ class EpilogueKernel : public NativeKernel {
 class Conv2DKernel final : public EpilogueKernel {
  public:
   Conv2DKernel(const tf::Tensor& filter, const kernels::Window& window, bool same,
-               const float* scale, NativeEpilogue epilogue)
+               const float* scale, kernels::Precision precision, NativeEpilogue epilogue)
       : EpilogueKernel(std::move(epilogue)),
         window_(window),
         same_(same),
         filter_(filter.flat<float>().data(), filter.dim_size(0), filter.dim_size(1),
                 filter.dim_size(2), filter.dim_size(3), scale,
-                kernels::BestConvMethod(window, filter.dim_size(2), filter.dim_size(3))) {
-  }
+                kernels::BestConvMethod(window, filter.dim_size(2), filter.dim_size(3)),
+                precision) {}
 
-  std::string name() const override { return NameOf("Conv2D"); }
+  std::string name() const override { return NameOf("Conv2D", filter_.precision()); }
 
   bool Run(NativeContext* context) const override {
     const auto image = ImageOf(context->input(0));
@@ -177,13 +178,13 @@ class DepthwiseKernel final : public EpilogueKernel {
 class MatMulKernel final : public EpilogueKernel {
  public:
   MatMulKernel(const tf::Tensor& weights, bool transposed, const float* scale,
-               NativeEpilogue epilogue)
+               kernels::Precision precision, NativeEpilogue epilogue)
       : EpilogueKernel(std::move(epilogue)),
         weights_(weights.flat<float>().data(), weights.dim_size(transposed ? 1 : 0),
                  weights.dim_size(transposed ? 0 : 1), weights.dim_size(1), transposed,
-                 scale) {}
+                 scale, precision) {}
 
-  std::string name() const override { return NameOf("MatMul"); }
+  std::string name() const override { return NameOf("MatMul", weights_.precision()); }
 
   bool Run(NativeContext* context) const override {
     tf::TensorShape shape = context->input(0).shape();
@@ -278,18 +279,22 @@ class BinaryConstantKernel final : public NativeKernel {
   BinaryConstantKernel(kernels::BinaryOp op, std::vector<float> operand, bool reverse,
                        Activation activation)
       : op_(op),
-        operand_(std::move(operand)),
-        scalar_(operand_.size() == 1),
+        channels_(static_cast<std::int64_t>(operand.size())),
         reverse_(reverse),
         activation_(activation) {
-    if (scalar_) operand_.resize(kScalarColumns, operand_.front());
+    // One for all, or an image's three, is repeated, to make rows that fill vectors.
+    const std::size_t size = operand.size();
+    const std::size_t repeats = size == 0 || size >= 64 ? 1 : 16 * ((size + 15) / size);
+    for (std::size_t i = 0; i < repeats; ++i)
+      operand_.insert(operand_.end(), operand.begin(), operand.end());
   }
   std::string name() const override { return WithActivation(Name(op_), activation_); }
   bool Run(NativeContext* context) const override {
     const tf::Tensor& x = context->input(0);
-    const auto columns = static_cast<std::int64_t>(operand_.size());
-    if (!scalar_ && (x.dims() == 0 || x.dim_size(x.dims() - 1) != columns)) return false;
+    if (channels_ != 1 && (x.dims() == 0 || x.dim_size(x.dims() - 1) != channels_))
+      return false;
     float* out = context->Output(0, x.shape());
+    const auto columns = static_cast<std::int64_t>(operand_.size());
     if (out == nullptr || columns == 0) return out != nullptr;
     const std::int64_t rows = x.NumElements() / columns;
     const float* data = context->data(0);
@@ -304,14 +309,70 @@ class BinaryConstantKernel final : public NativeKernel {
   }
 
  private:
-  // A scalar is repeated, to make rows that fill vectors.
-  static constexpr std::size_t kScalarColumns = 256;
-
   const kernels::BinaryOp op_;
+  const std::int64_t channels_;
   std::vector<float> operand_;
-  const bool scalar_;
   const bool reverse_;
   const Activation activation_;
+};
+
+class ReshapeKernel final : public NativeKernel {
+ public:
+  ReshapeKernel(std::vector<std::int64_t> dims, bool keep_first)
+      : dims_(std::move(dims)), keep_first_(keep_first) {}
+  std::string name() const override { return "Reshape"; }
+  bool SharesInputs() const override { return true; }
+  bool Run(NativeContext* context) const override {
+    const tf::Tensor& x = context->input(0);
+    if (keep_first_ && x.dims() == 0) return false;
+    std::vector<std::int64_t> dims = dims_;
+    if (keep_first_) dims.front() = x.dim_size(0);
+    std::int64_t known = 1;
+    std::int64_t* inferred = nullptr;
+    for (std::int64_t& dim : dims) {
+      if (dim == -1 && inferred == nullptr) {
+        inferred = &dim;
+      } else if (dim < 0 || (known = tf::MultiplyWithoutOverflow(known, dim)) < 0) {
+        return false;
+      }
+    }
+    if (inferred != nullptr) {
+      if (known == 0 || x.NumElements() % known != 0) return false;
+      *inferred = x.NumElements() / known;
+    }
+    tf::TensorShape shape;
+    return tf::TensorShape::BuildTensorShape(dims, &shape).ok() &&
+           context->Share(0, 0, shape);
+  }
+
+ private:
+  const std::vector<std::int64_t> dims_;
+  const bool keep_first_;
+};
+
+class SqueezeKernel final : public NativeKernel {
+ public:
+  explicit SqueezeKernel(std::vector<std::int64_t> axes) : axes_(std::move(axes)) {}
+  std::string name() const override { return "Squeeze"; }
+  bool SharesInputs() const override { return true; }
+  bool Run(NativeContext* context) const override {
+    const tf::Tensor& x = context->input(0);
+    std::vector<bool> squeezed(x.dims());
+    for (const std::int64_t axis : axes_) {
+      const std::int64_t index = axis < 0 ? axis + x.dims() : axis;
+      if (index < 0 || index >= x.dims() || x.dim_size(static_cast<int>(index)) != 1)
+        return false;
+      squeezed[index] = true;
+    }
+    tf::TensorShape shape;
+    for (int i = 0; i < x.dims(); ++i) {
+      if (!squeezed[i]) shape.AddDim(x.dim_size(i));
+    }
+    return context->Share(0, 0, shape);
+  }
+
+ private:
+  const std::vector<std::int64_t> axes_;
 };
 
 class GlobalMeanKernel final : public NativeKernel {
@@ -481,8 +542,8 @@ class LstmCellKernel final : public NativeKernel {
 
 NativeKernelPtr MakeConv2D(const tf::Tensor& filter, const kernels::Window& window,
                            bool same_padding, const float* scale,
-                           NativeEpilogue epilogue) {
-  return std::make_shared<Conv2DKernel>(filter, window, same_padding, scale,
+                           kernels::Precision precision, NativeEpilogue epilogue) {
+  return std::make_shared<Conv2DKernel>(filter, window, same_padding, scale, precision,
                                         std::move(epilogue));
 }
 NativeKernelPtr MakeDepthwiseConv2D(const tf::Tensor& filter,
@@ -492,8 +553,9 @@ NativeKernelPtr MakeDepthwiseConv2D(const tf::Tensor& filter,
                                            std::move(epilogue));
 }
 NativeKernelPtr MakeMatMul(const tf::Tensor& weights, bool transposed, const float* scale,
-                           NativeEpilogue epilogue) {
-  return std::make_shared<MatMulKernel>(weights, transposed, scale, std::move(epilogue));
+                           kernels::Precision precision, NativeEpilogue epilogue) {
+  return std::make_shared<MatMulKernel>(weights, transposed, scale, precision,
+                                        std::move(epilogue));
 }
 NativeKernelPtr MakeUnpackedMatMul(const tf::Tensor& weights) {
   return std::make_shared<UnpackedMatMulKernel>(weights);
@@ -508,6 +570,12 @@ NativeKernelPtr MakeBinaryConstant(kernels::BinaryOp op, std::vector<float> oper
                                    bool reverse, Activation activation) {
   return std::make_shared<BinaryConstantKernel>(op, std::move(operand), reverse,
                                                 activation);
+}
+NativeKernelPtr MakeReshape(std::vector<std::int64_t> dims, bool keep_first) {
+  return std::make_shared<ReshapeKernel>(std::move(dims), keep_first);
+}
+NativeKernelPtr MakeSqueeze(std::vector<std::int64_t> axes) {
+  return std::make_shared<SqueezeKernel>(std::move(axes));
 }
 NativeKernelPtr MakeGlobalMean(bool keep_dims) {
   return std::make_shared<GlobalMeanKernel>(keep_dims);

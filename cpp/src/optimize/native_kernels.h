@@ -23,14 +23,16 @@ struct NativeEpilogue {
 // `scale`: null, or by which each output channel's filter is multiplied.
 NativeKernelPtr MakeConv2D(const tensorflow::Tensor& filter,
                            const kernels::Window& window, bool same_padding,
-                           const float* scale, NativeEpilogue epilogue);
+                           const float* scale, kernels::Precision precision,
+                           NativeEpilogue epilogue);
 // The same with one filter for each channel; no residual.
 NativeKernelPtr MakeDepthwiseConv2D(const tensorflow::Tensor& filter,
                                     const kernels::Window& window, bool same_padding,
                                     const float* scale, NativeEpilogue epilogue);
 // x [..., k], (residual) -> [..., n]. `weights`: [k, n], or [n, k] if `transposed`.
 NativeKernelPtr MakeMatMul(const tensorflow::Tensor& weights, bool transposed,
-                           const float* scale, NativeEpilogue epilogue);
+                           const float* scale, kernels::Precision precision,
+                           NativeEpilogue epilogue);
 // x [t, ..., k] -> t products [..., n] with `weights` [k, n], where n is a multiple
 // of 16.
 NativeKernelPtr MakeUnpackedMatMul(const tensorflow::Tensor& weights);
@@ -42,6 +44,11 @@ NativeKernelPtr MakeBinary(kernels::BinaryOp op, kernels::Activation activation)
 // with every x.
 NativeKernelPtr MakeBinaryConstant(kernels::BinaryOp op, std::vector<float> operand,
                                    bool reverse, kernels::Activation activation);
+// x -> the same elements in this shape. -1, once: as many as there are. `keep_first`: the
+// first of `dims` is that of x.
+NativeKernelPtr MakeReshape(std::vector<std::int64_t> dims, bool keep_first);
+// x -> without these axes, which have one element; counted from the end if negative.
+NativeKernelPtr MakeSqueeze(std::vector<std::int64_t> axes);
 // x [n, h, w, c] -> mean over h and w: [n, c], or [n, 1, 1, c] if `keep_dims`.
 NativeKernelPtr MakeGlobalMean(bool keep_dims);
 // x [n, h, w, c], scale [n, 1, 1, c] -> x * scale

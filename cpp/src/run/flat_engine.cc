@@ -1,14 +1,18 @@
 #include "run/flat_engine.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
+#include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "absl/time/clock.h"
+#include "core/tensor_access.h"
+#include "kernels/team.h"
 #include "tensorflow/core/common_runtime/device.h"
 #include "tensorflow/core/framework/node_def_util.h"
 #include "tensorflow/core/framework/tensor_util.h"
-#include "tensorflow/core/platform/denormal.h"
-#include "tensorflow/core/platform/setround.h"
 
 namespace savedmodel {
 
@@ -88,6 +92,48 @@ class ResultDevice final : public tf::DeviceBase {
   tf::Allocator* results_;
 };
 
+// Flushes denormals and rounds to the nearest for its scope, as the session's executor
+// does. TensorFlow's own ways to that ask what the processor can, each time.
+class FloatingPointMode {
+ public:
+  FloatingPointMode() {
+    const unsigned now = _mm_getcsr();
+    before_ = now & kBits;
+    if (before_ != kFlush) _mm_setcsr((now & ~kBits) | kFlush);
+  }
+  ~FloatingPointMode() {
+    // What the run has noted of exceptions stays.
+    if (before_ != kFlush) _mm_setcsr((_mm_getcsr() & ~kBits) | before_);
+  }
+  FloatingPointMode(const FloatingPointMode&) = delete;
+  FloatingPointMode& operator=(const FloatingPointMode&) = delete;
+
+ private:
+  static constexpr unsigned kFlush = 0x8040;          // results, and operands
+  static constexpr unsigned kBits = kFlush | 0x6000;  // and how to round
+  unsigned before_;
+};
+
+// Ops of TensorFlow's that FlatEngine::is_steady allows. None of them makes its output as
+// large as a number in an input says.
+bool IsSteady(const std::string& op) {
+  static const auto* ops = new std::unordered_set<std::string>{
+      "Abs",      "Add",          "AddV2",      "ArgMax",   "BiasAdd",
+      "Cast",     "ConcatV2",     "Div",        "Elu",      "Erf",
+      "Erfc",     "Exp",          "ExpandDims", "Identity", "MatMul",
+      "Max",      "Maximum",      "Mean",       "Min",      "Minimum",
+      "Mul",      "Neg",          "Pack",       "Pow",      "Prod",
+      "RealDiv",  "Relu",         "Reshape",    "Rsqrt",    "Shape",
+      "Sigmoid",  "Softmax",      "Sqrt",       "Square",   "SquaredDifference",
+      "Squeeze",  "StridedSlice", "Sub",        "Sum",      "Tanh",
+      "Transpose"};
+  return ops->count(op) != 0;
+}
+
+// Tensors between kernels that are no larger stay with the frame. Allocating larger ones
+// costs little beside computing them.
+constexpr std::size_t kMostKeptBytes = 4096;
+
 bool Overlap(const tf::Tensor& a, const tf::Tensor& b) {
   const auto* a_begin = static_cast<const char*>(a.data());
   const auto* b_begin = static_cast<const char*>(b.data());
@@ -96,54 +142,12 @@ bool Overlap(const tf::Tensor& a, const tf::Tensor& b) {
 
 }  // namespace
 
-// What one run holds: a tensor for each slot.
-struct FlatEngine::Frame {
-  std::vector<tf::Tensor> slots;
-  // A second reference to slots with several readers, so that no reader but the last
-  // takes the memory for its own output.
-  std::vector<tf::Tensor> pins;
-  std::vector<tf::TensorValue> inputs;
-  std::vector<const tf::Tensor*> native_inputs;
-  tf::OpKernelContext::Params params;
-};
-
-class FlatEngine::FramePool {
- public:
-  explicit FramePool(const FlatEngine& engine) : engine_(engine) {}
-
-  std::unique_ptr<Frame> Take() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!frames_.empty()) {
-        std::unique_ptr<Frame> frame = std::move(frames_.back());
-        frames_.pop_back();
-        return frame;
-      }
-    }
-    auto frame = std::make_unique<Frame>();
-    frame->slots.resize(engine_.num_slots_);
-    frame->pins.resize(engine_.num_slots_);
-    for (const auto& [slot, constant] : engine_.constants_) frame->slots[slot] = constant;
-    frame->inputs.resize(engine_.attributes_.size());
-    frame->native_inputs.resize(engine_.attributes_.size());
-    engine_.host_.Prepare(&frame->params);
-    frame->params.output_attr_array = engine_.attributes_.data();
-    return frame;
-  }
-
-  void GiveBack(std::unique_ptr<Frame> frame) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    frames_.push_back(std::move(frame));
-  }
-
- private:
-  const FlatEngine& engine_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Frame>> frames_;
-};
-
 FlatEngine::FlatEngine(const FlatGraph& graph, const KernelHost& host) : host_(host) {
-  for (const int feed : graph.feeds) feed_shapes_.push_back(graph.values[feed].shape);
+  for (const int feed : graph.feeds) {
+    feed_shapes_.push_back(graph.values[feed].shape);
+    // Strings have sizes of their own.
+    is_steady_ = is_steady_ && graph.values[feed].dtype != tf::DT_STRING;
+  }
   for (const FlatOp& op : graph.ops) {
     if (op.dead) continue;
     Step step;
@@ -151,6 +155,8 @@ FlatEngine::FlatEngine(const FlatGraph& graph, const KernelHost& host) : host_(h
     step.name = op.def.name();
     step.native = op.native;
     if (op.native == nullptr) {
+      all_native_ = false;
+      is_steady_ = is_steady_ && IsSteady(op.def.op());
       step.kernel = host_.Make(op.def, op.inputs.size());
       if (step.kernel->num_inputs() != static_cast<int>(op.inputs.size()) ||
           step.kernel->num_outputs() != step.num_outputs) {
@@ -161,12 +167,28 @@ FlatEngine::FlatEngine(const FlatGraph& graph, const KernelHost& host) : host_(h
     steps_.push_back(std::move(step));
   }
   PlanSlots(graph);
-  parallel_ = MakeParallel(host_.device());
-  allocator_ = host_.device()->GetAllocator(tf::AllocatorAttributes());
-  frames_ = std::make_unique<FramePool>(*this);
+  threads_ = KernelThreads(host_.native_device());
+  allocator_ = host_.native_device()->GetAllocator(tf::AllocatorAttributes());
 }
 
-FlatEngine::~FlatEngine() = default;
+std::unique_ptr<FlatEngine::Frame> FlatEngine::MakeFrame() const {
+  auto frame = std::make_unique<Frame>();
+  frame->slots.resize(num_slots_);
+  frame->pins.resize(num_slots_);
+  for (const auto& [slot, constant] : constants_) frame->slots[slot] = constant;
+  for (const Step& step : steps_) {
+    for (const int slot : step.inputs) {
+      if (step.native != nullptr) {
+        frame->native_inputs.push_back(&frame->slots[slot]);
+      } else {
+        frame->inputs.emplace_back(&frame->slots[slot]);
+      }
+    }
+  }
+  if (!all_native_) host_.Prepare(&frame->params);
+  frame->params.output_attr_array = attributes_.data();
+  return frame;
+}
 
 void FlatEngine::PlanSlots(const FlatGraph& graph) {
   std::unordered_map<int, int> slots;  // value -> slot
@@ -193,106 +215,139 @@ void FlatEngine::PlanSlots(const FlatGraph& graph) {
       ++num_slots_;
     }
   }
-  for (std::size_t i = 0; i < graph.fetches.size(); ++i) {
-    fetches_.push_back(slot_of(graph.fetches[i]));
+  for (const int fetch : graph.fetches) fetches_.push_back({slot_of(fetch), false});
+
+  std::vector<bool> held(num_slots_);  // by others than the frame
+  for (const auto& [slot, constant] : constants_) held[slot] = true;
+  for (const int slot : feeds_) {
+    if (!held[slot]) emptied_.push_back(slot);
+    held[slot] = true;
+  }
+  for (std::size_t i = 0; i < fetches_.size(); ++i) {
+    const int slot = fetches_[i].slot;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (fetches_[j].slot == slot) fetches_[j].is_last = false;
+    }
+    fetches_[i].is_last = !held[slot];
     for (Step& step : steps_) {
-      const int output = fetches_.back() - step.first_output;
+      const int output = slot - step.first_output;
       if (output >= 0 && output < step.num_outputs)
         step.fetched.emplace_back(output, static_cast<int>(i));
     }
   }
+  for (const Fetch& fetch : fetches_) held[fetch.slot] = true;
 
-  std::vector<int> last_reader(num_slots_, -1);
-  std::vector<int> readers(num_slots_, 0);
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    for (const int slot : steps_[i].inputs) {
-      last_reader[slot] = static_cast<int>(i);
-      ++readers[slot];
-    }
-  }
-  std::vector<bool> kept(num_slots_);  // for longer than a step needs it
-  for (const auto& [slot, constant] : constants_) kept[slot] = true;
-  for (const std::vector<int>* ends : {&feeds_, &fetches_}) {
-    for (const int slot : *ends) {
-      if (!kept[slot]) cleared_.push_back(slot);
-      kept[slot] = true;
-    }
-  }
-  pinned_.assign(num_slots_, false);
-  wanted_.assign(num_slots_, false);
-  for (int slot = 0; slot < num_slots_; ++slot) {
-    wanted_[slot] = kept[slot] || last_reader[slot] >= 0;
-    if (last_reader[slot] < 0) continue;
-    pinned_[slot] = readers[slot] > 1 || kept[slot];
-    if (kept[slot]) continue;
-    Step& last = steps_[last_reader[slot]];
-    last.last_uses.push_back(slot);
-    // Read twice by its last reader, it must not be taken over either.
-    if (pinned_[slot] && std::count(last.inputs.begin(), last.inputs.end(), slot) == 1)
-      last.unpinned.push_back(slot);
-  }
+  struct Readers {
+    Step* last = nullptr;
+    int count = 0;
+    bool all_native = true;
+  };
+  std::vector<Readers> readers(num_slots_);
   std::size_t most = 1;
-  for (const Step& step : steps_) {
+  for (Step& step : steps_) {
+    const bool native = step.native != nullptr;
+    int& next_input = native ? num_native_inputs_ : num_inputs_;
+    step.first_input = next_input;
+    next_input += static_cast<int>(step.inputs.size());
     most =
         std::max({most, step.inputs.size(), static_cast<std::size_t>(step.num_outputs)});
+    for (const int slot : step.inputs) {
+      Readers& of_slot = readers[slot];
+      of_slot.last = &step;
+      ++of_slot.count;
+      of_slot.all_native = of_slot.all_native && native && !step.native->SharesInputs();
+    }
   }
   attributes_.resize(most);
+  for (Step& step : steps_) {
+    for (int i = 0; i < step.num_outputs; ++i) {
+      const int slot = step.first_output + i;
+      const auto& [last, count, all_native] = readers[slot];
+      // Native kernels take nothing over, unless they share it.
+      const bool pinned = !all_native && (count > 1 || held[slot]);
+      if (pinned) step.pinned.push_back(slot);
+      if (held[slot]) {
+        if (pinned) emptied_.push_back(slot);
+        continue;
+      }
+      if (last == nullptr) {
+        step.emptied.push_back(slot);
+        continue;
+      }
+      const bool keep =
+          step.native != nullptr && !step.native->SharesInputs() && all_native;
+      (keep ? last->kept : last->emptied).push_back(slot);
+      // Read twice by its last reader, it must not be taken over either.
+      if (pinned && std::count(last->inputs.begin(), last->inputs.end(), slot) == 1)
+        last->unpinned.push_back(slot);
+    }
+  }
 }
 
-bool FlatEngine::Accepts(const std::vector<tf::Tensor>& feeds) const {
+bool FlatEngine::Accepts(const std::vector<Tensor>& feeds) const {
   for (std::size_t i = 0; i < feeds.size(); ++i) {
-    if (!feed_shapes_[i].IsCompatibleWith(feeds[i].shape())) return false;
+    if (!feed_shapes_[i].IsCompatibleWith(TensorAccess::Get(feeds[i]).shape()))
+      return false;
   }
   return true;
 }
 
-bool FlatEngine::Run(const std::vector<tf::Tensor>& feeds,
-                     std::vector<tf::Tensor>* outputs, const EngineRunOptions& options,
+bool FlatEngine::Run(const std::vector<Tensor>& feeds, std::vector<Tensor>* outputs,
+                     const EngineRunOptions& options, Frame* frame,
                      absl::Status* status) const {
-  // As the session's executor does.
-  const tsl::port::ScopedFlushDenormal flush;
-  const tsl::port::ScopedSetRound round(FE_TONEAREST);
-  std::unique_ptr<Frame> frame = frames_->Take();
-  for (std::size_t i = 0; i < feeds.size(); ++i) frame->slots[feeds_[i]] = feeds[i];
-  std::vector<tf::Tensor> apart;  // where results are wanted, less what a feed overlaps
+  const FloatingPointMode mode;
+  for (std::size_t i = 0; i < feeds.size(); ++i)
+    frame->slots[feeds_[i]] = TensorAccess::Get(feeds[i]);
+  // Where results are wanted, less what overlaps a feed or another result.
+  std::vector<Tensor> apart;
   EngineRunOptions given = options;
   if (options.into != nullptr) {
     apart = *options.into;
     given.into = &apart;
-    for (tf::Tensor& result : apart) {
-      for (const tf::Tensor& feed : feeds) {
-        if (Overlap(result, feed)) result = tf::Tensor();
+    for (std::size_t i = 0; i < apart.size(); ++i) {
+      const auto overlaps = [result = TensorAccess::Get(apart[i])](const Tensor& other) {
+        return Overlap(result, TensorAccess::Get(other));
+      };
+      if (std::any_of(feeds.begin(), feeds.end(), overlaps) ||
+          std::any_of(apart.begin(), apart.begin() + i, overlaps)) {
+        apart[i] = Tensor();
       }
     }
   }
-  // A frame with what a run that was broken off has left is not used again.
-  if (!RunSteps(frame.get(), given, status)) return false;
+  if (!RunSteps(frame, given, status)) return false;
   if (!status->ok()) return true;
   outputs->resize(fetches_.size());
   for (std::size_t i = 0; i < fetches_.size(); ++i) {
-    const tf::Tensor& result = frame->slots[fetches_[i]];
-    (*outputs)[i] = result;
+    const auto [slot, is_last] = fetches_[i];
+    tf::Tensor& result = TensorAccess::Get((*outputs)[i]);
+    if (is_last) {
+      result = std::move(frame->slots[slot]);
+    } else {
+      result = frame->slots[slot];
+    }
     if (given.into == nullptr) continue;
-    if (apart[i].TotalBytes() != 0 && apart[i].data() == result.data() &&
-        apart[i].dtype() == result.dtype() && apart[i].shape() == result.shape()) {
-      (*outputs)[i] = apart[i];
+    const tf::Tensor& wanted = TensorAccess::Get(apart[i]);
+    if (wanted.TotalBytes() != 0 && wanted.data() == result.data() &&
+        wanted.dtype() == result.dtype() && wanted.shape() == result.shape()) {
+      result = wanted;
       continue;
     }
     // Another result that shares the memory, or one of another shape.
-    for (const tf::Tensor& receiver : apart) {
-      if (Overlap(receiver, result)) (*outputs)[i] = tf::tensor::DeepCopy(result);
+    for (const Tensor& receiver : apart) {
+      if (Overlap(TensorAccess::Get(receiver), result))
+        result = tf::tensor::DeepCopy(result);
     }
   }
-  for (const int slot : cleared_) {
+  for (const int slot : emptied_) {
     frame->slots[slot] = tf::Tensor();
     frame->pins[slot] = tf::Tensor();
   }
-  frames_->GiveBack(std::move(frame));
   return true;
 }
 
 bool FlatEngine::RunSteps(Frame* frame, const EngineRunOptions& options,
                           absl::Status* status) const {
+  const kernels::Team team(threads_);
   const bool limited =
       options.cancellation != nullptr || options.deadline != absl::InfiniteFuture();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -308,7 +363,7 @@ bool FlatEngine::RunSteps(Frame* frame, const EngineRunOptions& options,
     }
     const std::int64_t start =
         options.step_stats == nullptr ? 0 : absl::ToUnixNanos(absl::Now());
-    if (!RunStep(steps_[i], frame, options, status)) return false;
+    if (!RunStep(steps_[i], team, frame, options, status)) return false;
     if (!status->ok()) return true;
     if (options.step_stats != nullptr)
       AddTimes(steps_[i], *frame, start, absl::ToUnixNanos(absl::Now()),
@@ -317,39 +372,35 @@ bool FlatEngine::RunSteps(Frame* frame, const EngineRunOptions& options,
   return true;
 }
 
-bool FlatEngine::RunStep(const Step& step, Frame* frame, const EngineRunOptions& options,
+bool FlatEngine::RunStep(const Step& step, const kernels::Parallel& parallel,
+                         Frame* frame, const EngineRunOptions& options,
                          absl::Status* status) const {
   std::vector<tf::Tensor>& slots = frame->slots;
   for (const int slot : step.unpinned) frame->pins[slot] = tf::Tensor();
   if (step.native != nullptr) {
     if (options.into != nullptr) {
       for (const auto& [output, fetch] : step.fetched)
-        slots[step.first_output + output] = (*options.into)[fetch];
+        slots[step.first_output + output] = TensorAccess::Get((*options.into)[fetch]);
     }
-    for (std::size_t i = 0; i < step.inputs.size(); ++i)
-      frame->native_inputs[i] = &slots[step.inputs[i]];
     NativeContext context(
-        absl::MakeConstSpan(frame->native_inputs.data(), step.inputs.size()),
+        absl::MakeConstSpan(frame->native_inputs.data() + step.first_input,
+                            step.inputs.size()),
         absl::MakeSpan(&slots[step.first_output], step.num_outputs), allocator_,
-        parallel_ == nullptr ? kernels::Serial() : *parallel_);
+        parallel);
     if (!step.native->Run(&context)) return false;
-    for (int i = 0; i < step.num_outputs; ++i) {
-      const int slot = step.first_output + i;
-      if (!wanted_[slot]) slots[slot] = tf::Tensor();
-    }
   } else {
     *status = options.into == nullptr || step.fetched.empty()
                   ? RunKernel(step, frame)
                   : RunKernelInto(step, frame, *options.into);
     if (!status->ok()) return true;
   }
-  for (const int slot : step.last_uses) {
+  for (const int slot : step.pinned) frame->pins[slot] = slots[slot];
+  for (const int slot : step.emptied) {
     slots[slot] = tf::Tensor();
-    if (pinned_[slot]) frame->pins[slot] = tf::Tensor();
+    frame->pins[slot] = tf::Tensor();
   }
-  for (int i = 0; i < step.num_outputs; ++i) {
-    const int slot = step.first_output + i;
-    if (pinned_[slot]) frame->pins[slot] = slots[slot];
+  for (const int slot : step.kept) {
+    if (slots[slot].TotalBytes() > kMostKeptBytes) slots[slot] = tf::Tensor();
   }
   return true;
 }
@@ -357,7 +408,7 @@ bool FlatEngine::RunStep(const Step& step, Frame* frame, const EngineRunOptions&
 void FlatEngine::AddTimes(const Step& step, const Frame& frame, std::int64_t start,
                           std::int64_t end, tf::StepStats* step_stats) const {
   if (step_stats->dev_stats_size() == 0)
-    step_stats->add_dev_stats()->set_device(host_.device()->name());
+    step_stats->add_dev_stats()->set_device(host_.native_device()->name());
   tf::NodeExecStats& stats = *step_stats->mutable_dev_stats(0)->add_node_stats();
   std::string inputs;
   for (const int slot : step.inputs) {
@@ -391,16 +442,15 @@ void FlatEngine::AddTimes(const Step& step, const Frame& frame, std::int64_t sta
 }
 
 absl::Status FlatEngine::RunKernelInto(const Step& step, Frame* frame,
-                                       const std::vector<tf::Tensor>& into) const {
+                                       const std::vector<Tensor>& into) const {
   std::vector<tf::Tensor> results;
   std::vector<tf::AllocatorAttributes> attributes(step.num_outputs);
   for (const auto& [output, fetch] : step.fetched) {
-    if (into[fetch].TotalBytes() == 0 ||
-        into[fetch].dtype() != step.kernel->output_type(output)) {
+    const tf::Tensor& wanted = TensorAccess::Get(into[fetch]);
+    if (wanted.TotalBytes() == 0 || wanted.dtype() != step.kernel->output_type(output))
       continue;
-    }
     attributes[output].set_nic_compatible(true);
-    results.push_back(into[fetch]);
+    results.push_back(wanted);
   }
   if (results.empty()) return RunKernel(step, frame);
   auto* allocator = new ResultAllocator(allocator_, std::move(results));
@@ -424,10 +474,9 @@ absl::Status FlatEngine::RunKernel(const Step& step, Frame* frame) const {
   std::vector<tf::Tensor>& slots = frame->slots;
   tf::OpKernelContext::Params& params = frame->params;
   const std::size_t num_inputs = step.inputs.size();
-  for (std::size_t i = 0; i < num_inputs; ++i)
-    frame->inputs[i] = tf::TensorValue(&slots[step.inputs[i]]);
   params.op_kernel = step.kernel.get();
-  params.inputs = absl::MakeConstSpan(frame->inputs.data(), num_inputs);
+  params.inputs =
+      absl::MakeConstSpan(frame->inputs.data() + step.first_input, num_inputs);
   params.input_alloc_attrs = absl::MakeConstSpan(attributes_.data(), num_inputs);
   tf::OpKernelContext context(&params, step.num_outputs);
   Compute(step.kernel.get(), host_.device(), &context);
@@ -435,8 +484,7 @@ absl::Status FlatEngine::RunKernel(const Step& step, Frame* frame) const {
   for (int i = 0; i < step.num_outputs; ++i) {
     const tf::TensorValue output = context.release_output(i);
     if (output.tensor == nullptr) continue;
-    const int slot = step.first_output + i;
-    if (wanted_[slot]) slots[slot] = std::move(*output.tensor);
+    slots[step.first_output + i] = std::move(*output.tensor);
     delete output.tensor;
   }
   return absl::OkStatus();

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "core/ops.h"
 #include "load/bundle_handle.h"
 #include "run/inliner.h"
 #include "savedmodel/error.h"
 #include "savedmodel/session.h"
 #include "tensorflow/core/framework/node_def_util.h"
-#include "tensorflow/core/framework/op.h"
 
 namespace savedmodel {
 
@@ -18,16 +18,12 @@ namespace tf = tensorflow;
 // names, and aborts on a node that has one of these.
 constexpr char kCopies[] = "savedmodel/inlined/";
 
-bool IsCall(const tf::NodeDef& node, const GraphIndex& index) {
-  return IsPartitionedCall(node) || index.FindFunction(node.op()) != nullptr;
-}
-
 // The calls among these nodes, and what takes something from one.
 std::unordered_set<std::string_view> FindAffected(
-    const std::vector<const tf::NodeDef*>& nodes, const GraphIndex& index) {
+    const std::vector<const tf::NodeDef*>& nodes, const Inliner& inliner) {
   std::unordered_set<std::string_view> affected;
   for (const tf::NodeDef* node : nodes) {
-    if (IsCall(*node, index)) affected.insert(node->name());
+    if (inliner.IsCall(*node)) affected.insert(node->name());
   }
   for (bool found = !affected.empty(); found;) {
     found = false;
@@ -43,10 +39,10 @@ std::unordered_set<std::string_view> FindAffected(
 }
 
 bool HasOutput(const tf::NodeDef& node) {
-  const tf::OpDef* op = nullptr;
+  const tf::OpRegistrationData* op = FindOp(node.op());
   tf::DataTypeVector outputs;
-  return tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok() &&
-         tf::OutputTypesForNode(tf::AttrSlice(node), *op, &outputs).ok() &&
+  return op != nullptr &&
+         tf::OutputTypesForNode(tf::AttrSlice(node), op->op_def, &outputs).ok() &&
          !outputs.empty();
 }
 
@@ -62,9 +58,8 @@ InlinedFunctions Session::InlineFunctions(const std::vector<std::string>& tensor
   GraphIndex& index = *bundle->index;
   std::unordered_set<const tf::NodeDef*> seen;
   const std::vector<const tf::NodeDef*> nodes = index.Reach(tensors, &seen, context);
-  const std::unordered_set<std::string_view> affected = FindAffected(nodes, index);
-
   Inliner inliner(bundle->meta_graph_def.graph_def().library(), context);
+  const std::unordered_set<std::string_view> affected = FindAffected(nodes, inliner);
   const auto renamed = [&](const std::string& input) {
     if (affected.count(NodeOf(input)) == 0) return input;
     return input[0] == '^' ? "^" + (kCopies + input.substr(1)) : kCopies + input;
@@ -80,7 +75,7 @@ InlinedFunctions Session::InlineFunctions(const std::vector<std::string>& tensor
     for (const std::string& input : node->input())
       (input[0] == '^' ? controls : inputs).push_back(renamed(input));
     const std::string name = kCopies + node->name();
-    if (!IsCall(*node, index)) {
+    if (!inliner.IsCall(*node)) {
       tf::NodeDef copy = *node;
       copy.set_name(name);
       copy.mutable_attr()->erase("_class");
@@ -90,18 +85,7 @@ InlinedFunctions Session::InlineFunctions(const std::vector<std::string>& tensor
       inliner.Add(std::move(copy));
       continue;
     }
-    const auto f = node->attr().find("f");
-    const bool by_attribute = index.FindFunction(node->op()) == nullptr;
-    if (by_attribute && f == node->attr().end()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  context + ": call '" + node->name() + "' names no function");
-    }
-    const Inliner::Called called =
-        by_attribute ? inliner.Call(f->second.func().name(), f->second.func().attr(),
-                                    name, inputs, controls)
-                     : inliner.Call(node->op(), node->attr(), name, inputs, controls);
-    for (std::size_t i = 0; i < called.outputs.size(); ++i)
-      inliner.Alias(name + ":" + std::to_string(i), called.outputs[i]);
+    inliner.AddCall(*node, name, inputs, controls);
     // What the function does is done, whichever of its tensors are fetched.
     tf::NodeDef effects;
     effects.set_name(name + "/savedmodel_effects");

@@ -3,6 +3,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/runtime.h"
 #include "core/status.h"
 #include "inspect/graph_index.h"
 #include "tensorflow/core/framework/node_def_util.h"
@@ -30,7 +31,9 @@ std::pair<std::string, int> ParseInput(const std::string& input) {
 }
 
 Inliner::Inliner(const tf::FunctionDefLibrary& library, std::string context)
-    : context_(std::move(context)), library_(tf::OpRegistry::Global(), library) {}
+    : context_(std::move(context)), library_(tf::OpRegistry::Global(), library) {
+  EnsureRuntime();  // the registry is asked from now on
+}
 
 Inliner::Called Inliner::Call(const std::string& function, const Attributes& attributes,
                               const std::string& call,
@@ -105,6 +108,27 @@ Inliner::Called Inliner::Call(const std::string& function, const Attributes& att
   return called;
 }
 
+bool Inliner::IsCall(const tf::NodeDef& node) const {
+  return IsPartitionedCall(node) || library_.Contains(node.op());
+}
+
+void Inliner::AddCall(const tf::NodeDef& node, const std::string& name,
+                      const std::vector<std::string>& inputs,
+                      const std::vector<std::string>& controls) {
+  const bool partitioned = IsPartitionedCall(node);
+  const auto attribute = node.attr().find("f");
+  if (partitioned && attribute == node.attr().end()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                context_ + ": call '" + node.name() + "' names no function");
+  }
+  const Called called =
+      partitioned ? Call(attribute->second.func().name(), attribute->second.func().attr(),
+                         name, inputs, controls)
+                  : Call(node.op(), node.attr(), name, inputs, controls);
+  for (std::size_t i = 0; i < called.outputs.size(); ++i)
+    Alias(name + ":" + std::to_string(i), called.outputs[i]);
+}
+
 void Inliner::AddBodyNode(tf::NodeDef node) {
   // These name nodes by the names that they had in the function.
   node.mutable_attr()->erase("_class");
@@ -114,21 +138,7 @@ void Inliner::AddBodyNode(tf::NodeDef node) {
   for (const std::string& input : node.input())
     (IsControl(input) ? controls : inputs).push_back(input);
 
-  const bool partitioned = IsPartitionedCall(node);
-  if (partitioned || library_.Contains(node.op())) {
-    const auto attribute = node.attr().find("f");
-    if (partitioned && attribute == node.attr().end()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  context_ + ": call '" + node.name() + "' names no function");
-    }
-    const Called called =
-        partitioned ? Call(attribute->second.func().name(),
-                           attribute->second.func().attr(), node.name(), inputs, controls)
-                    : Call(node.op(), node.attr(), node.name(), inputs, controls);
-    for (std::size_t i = 0; i < called.outputs.size(); ++i)
-      aliases_[node.name() + ":" + std::to_string(i)] = called.outputs[i];
-    return;
-  }
+  if (IsCall(node)) return AddCall(node, node.name(), inputs, controls);
   if (node.op() == "IdentityN" && node.attr().count("_gradient_op_type") == 0) {
     const auto types = node.attr().find("T");
     std::vector<std::string>& row = controls_[node.name()];

@@ -36,6 +36,14 @@ class Inliner {
               const std::string& call, const std::vector<std::string>& inputs,
               const std::vector<std::string>& controls);
 
+  // Whether a node calls a function, in its attribute or by its op's name.
+  bool IsCall(const tensorflow::NodeDef& node) const;
+  // Calls the function that such a node calls, under another name and with other inputs;
+  // "name:i" stands for its output i.
+  void AddCall(const tensorflow::NodeDef& node, const std::string& name,
+               const std::vector<std::string>& inputs,
+               const std::vector<std::string>& controls);
+
   // Adds a node as it is.
   void Add(tensorflow::NodeDef node) { nodes_.push_back(std::move(node)); }
   // Makes a tensor stand for another one.

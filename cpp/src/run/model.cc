@@ -1,10 +1,13 @@
 #include "savedmodel/model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <map>
 
 #include "core/nearest.h"
+#include "core/proto_message.h"
+#include "core/runtime.h"
 #include "load/load_saved_model.h"
 #include "load/save.h"
 #include "optimize/save_optimized.h"
@@ -43,17 +46,27 @@ std::vector<SignatureState*> Prepared(const SignatureStates& signatures,
   return prepared;
 }
 
+// True unless the session is to answer all calls.
+bool MayOptimize(const LoadOptions& options) {
+  const char* engine = std::getenv("SAVEDMODEL_ENGINE");
+  return options.optimize != OptimizeLevel::kNone &&
+         (engine == nullptr || std::string(engine) != "session");
+}
+
 // Decides what answers the signatures' calls, and gives them their variables.
 void Optimize(const SavedModelBundle& bundle, const SignatureStates& signatures,
               const LoadOptions& options) {
   const auto loaded = BundleAccess::Handle(bundle)->Acquire();
-  const char* engine = std::getenv("SAVEDMODEL_ENGINE");
-  bool optimized = options.optimize != OptimizeLevel::kNone &&
-                   loaded->graph->on_one_device() && loaded->graph->plan().complete &&
-                   (engine == nullptr || std::string(engine) != "session");
+  bool optimized = MayOptimize(options) && loaded->graph->on_one_device() &&
+                   loaded->graph->plan().complete;
+  const double loaded_before = RuntimeLoadSeconds();
+  if (!optimized) loaded->GetSession();
   const auto start = std::chrono::steady_clock::now();
   if (optimized) {
-    loaded->engines = std::make_shared<Engines>(*loaded);
+    loaded->engines = std::make_shared<Engines>(
+        loaded.get(), ProtoAccess::Get(options.session_options),
+        options.optimize == OptimizeLevel::kMax ? kernels::Precision::kBfloat16
+                                                : kernels::Precision::kFloat32);
     for (SignatureState* signature : Prepared(signatures, options)) {
       optimized = signature->runner().name == "engine" && optimized;
     }
@@ -61,8 +74,10 @@ void Optimize(const SavedModelBundle& bundle, const SignatureStates& signatures,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (const LoadPhase& phase : loaded->graph->report().phases)
       seconds -= phase.seconds;
-    BundleAccess::Report(bundle, {"optimize", seconds, 0});
+    seconds -= RuntimeLoadSeconds() - loaded_before;
+    BundleAccess::Report(bundle, {"optimize", std::max(seconds, 0.0), 0});
   }
+  BundleAccess::Report(bundle, {"library", RuntimeLoadSeconds() - loaded_before, 0});
   BundleAccess::CompleteModel(bundle, options, optimized);
 }
 
@@ -70,7 +85,7 @@ void Optimize(const SavedModelBundle& bundle, const SignatureStates& signatures,
 
 Model Model::Load(const std::string& path, const LoadOptions& options) {
   const std::string export_dir = ResolveExportDir(path, options.version);
-  State state{BundleAccess::LoadModel(export_dir, options), {}, {}};
+  State state{BundleAccess::LoadModel(export_dir, options, MayOptimize(options)), {}, {}};
   for (const auto& [name, definition] : state.bundle.signature_def()) {
     state.signatures.emplace(
         name, std::make_shared<SignatureState>(name, definition, export_dir,
@@ -80,7 +95,7 @@ Model Model::Load(const std::string& path, const LoadOptions& options) {
                                                 state.bundle.session());
   Optimize(state.bundle, state.signatures, options);
   Model model(std::make_shared<const State>(std::move(state)));
-  if (options.verify) Verify(model);
+  if (options.verify) Verify(model, options.optimize);
   if (options.warmup) Warmup(model);
   return model;
 }

@@ -3,7 +3,7 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "tensorflow/core/framework/op.h"
+#include "core/ops.h"
 
 namespace savedmodel {
 
@@ -48,10 +48,10 @@ bool IsKnownToChange(std::string_view op) {
 // What a run may do to what outlives it.
 RunEffects EffectsOf(const GraphIndex& graph, const tf::NodeDef& node) {
   RunEffects effects;
-  const tf::OpDef* op = nullptr;
   if (graph.FindFunction(node.op()) != nullptr) return effects;
-  if (!tf::OpRegistry::Global()->LookUpOpDef(node.op(), &op).ok()) return {true, true};
-  if (!op->is_stateful()) return effects;
+  const tf::OpRegistrationData* op = FindOp(node.op());
+  if (op == nullptr) return {true, true};
+  if (!op->op_def.is_stateful()) return effects;
   effects.retains_feeds = !IsKnownNotToRetain(node.op());
   effects.changes_variables =
       effects.retains_feeds ||

@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "core/nearest.h"
+#include "core/ops.h"
 #include "core/proto_message.h"
 #include "core/status.h"
 #include "core/tensor_access.h"
@@ -19,7 +20,6 @@
 #include "run/retention.h"
 #include "savedmodel/copy_stats.h"
 #include "tensorflow/core/framework/node_def_util.h"
-#include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/graph/tensor_id.h"
 
@@ -45,11 +45,11 @@ const tf::NodeDef& FindNode(const GraphIndex& graph, const std::string& tensor,
        DidYouMean(NodeOf(tensor), graph.NodeNames()));
 }
 
-const tf::OpDef* FindOp(const GraphIndex& graph, const std::string& op) {
-  const tf::OpDef* found = nullptr;
-  if (tf::OpRegistry::Global()->LookUpOpDef(op, &found).ok()) return found;
+const tf::OpDef* FindOpDef(const GraphIndex& graph, const std::string& op) {
   const tf::FunctionDef* function = graph.FindFunction(op);
-  return function == nullptr ? nullptr : &function->signature();
+  if (function != nullptr) return &function->signature();
+  const tf::OpRegistrationData* registered = FindOp(op);
+  return registered == nullptr ? nullptr : &registered->op_def;
 }
 
 tf::DataTypeVector OutputTypes(const tf::NodeDef& node, const tf::OpDef& op) {
@@ -85,7 +85,7 @@ TensorSpec FindTensor(const GraphIndex& graph, const std::string& name,
     Fail(description + ": '" + name + "' is not the name of a tensor");
   }
   const tf::NodeDef& node = FindNode(graph, name, description);
-  const tf::OpDef* op = FindOp(graph, node.op());
+  const tf::OpDef* op = FindOpDef(graph, node.op());
   const tf::DataTypeVector types =
       op == nullptr ? tf::DataTypeVector() : OutputTypes(node, *op);
   if (static_cast<std::size_t>(id.index()) >= types.size()) {
@@ -163,59 +163,72 @@ Plan MakePlan(const GraphIndex& graph, const std::vector<std::string>& feeds,
   return plan;
 }
 
-// The feeds as TensorFlow takes them.
-std::vector<tf::Tensor> ToFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
-                                const std::string& description) {
+bool IsRetained(const Plan& plan, const Tensor& feed) {
+  return plan.effects.retains_feeds && IsView(feed);
+}
+
+// A row of a batch's output need not be aligned.
+bool MustCopy(const Plan& plan, const Tensor& feed) {
+  return IsRetained(plan, feed) || !TensorAccess::Get(feed).IsAligned();
+}
+
+// The feeds as TensorFlow may take them: these, or `*copies`, with copies of some.
+const std::vector<Tensor>& ToFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
+                                   const std::string& description,
+                                   std::vector<Tensor>* copies) {
   if (tensors.size() != plan.feeds.size()) {
     Fail(description + ": expected " + std::to_string(plan.feeds.size()) +
          " feeds, got " + std::to_string(tensors.size()));
   }
-  std::vector<tf::Tensor> feeds;
-  feeds.reserve(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& tensor = tensors[i];
     if (tensor.dtype() != plan.feeds[i].dtype) {
       Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
            DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
     }
-    const bool retained = plan.effects.retains_feeds && IsView(tensor);
-    // A row of a batch's output need not be aligned.
-    if (retained || !TensorAccess::Get(tensor).IsAligned()) {
-      CountCopy(retained ? CopyReason::kRetained : CopyReason::kMisaligned,
-                tensor.num_bytes());
-      const Tensor copy = tensor.Clone();
-      feeds.push_back(TensorAccess::Get(copy));
-    } else {
-      feeds.push_back(TensorAccess::Get(tensor));
-    }
+    if (!MustCopy(plan, tensor)) continue;
+    CountCopy(IsRetained(plan, tensor) ? CopyReason::kRetained : CopyReason::kMisaligned,
+              tensor.num_bytes());
+    if (copies->empty()) *copies = tensors;
+    (*copies)[i] = tensor.Clone();
   }
-  return feeds;
+  return copies->empty() ? tensors : *copies;
+}
+
+std::vector<tf::Tensor> Unwrap(const std::vector<Tensor>& tensors) {
+  std::vector<tf::Tensor> unwrapped;
+  unwrapped.reserve(tensors.size());
+  for (const Tensor& tensor : tensors) unwrapped.push_back(TensorAccess::Get(tensor));
+  return unwrapped;
+}
+
+std::vector<Tensor> Wrap(std::vector<tf::Tensor> tensors) {
+  std::vector<Tensor> wrapped;
+  wrapped.reserve(tensors.size());
+  for (tf::Tensor& tensor : tensors)
+    wrapped.push_back(TensorAccess::Wrap(std::move(tensor)));
+  return wrapped;
 }
 
 // The fetches that were asked for, in their order.
-std::vector<Tensor> ToResults(const Plan& plan, const std::vector<tf::Tensor>& feeds,
-                              std::vector<tf::Tensor> outputs, bool copy_shared) {
-  std::vector<Tensor> results;
-  results.reserve(plan.sources.size());
-  // An output that is asked for twice must not be moved, nor a feed.
-  const bool move = plan.sources.size() == outputs.size();
-  for (const Source& source : plan.sources) {
-    if (move) {
-      results.push_back(TensorAccess::Wrap(std::move(outputs[source.index])));
-    } else {
-      results.push_back(TensorAccess::Wrap(
-          tf::Tensor(source.is_feed ? feeds[source.index] : outputs[source.index])));
-    }
+std::vector<Tensor> ToResults(const Plan& plan, const std::vector<Tensor>& feeds,
+                              std::vector<Tensor> outputs, bool copy_shared) {
+  // Otherwise one is asked for twice, or is a feed.
+  if (plan.sources.size() != outputs.size()) {
+    std::vector<Tensor> results;
+    results.reserve(plan.sources.size());
+    for (const Source& source : plan.sources)
+      results.push_back(source.is_feed ? feeds[source.index] : outputs[source.index]);
+    outputs = std::move(results);
   }
-  outputs.clear();
   if (copy_shared) {
-    for (Tensor& result : results) {
-      if (result.IsExclusive() || result.num_elements() == 0) continue;
-      CountCopy(CopyReason::kShared, result.num_bytes());
-      result = result.Clone();
+    for (Tensor& output : outputs) {
+      if (output.IsExclusive() || output.num_elements() == 0) continue;
+      CountCopy(CopyReason::kShared, output.num_bytes());
+      output = output.Clone();
     }
   }
-  return results;
+  return outputs;
 }
 
 // A run is taken for small, and made on the caller's own thread (CallerPool), when the
@@ -291,10 +304,10 @@ struct Callable::State {
     for (const std::string& target : plan.targets) options.add_target(target);
     *options.mutable_run_options() = run_options;
     auto making = std::make_unique<InSession>();
-    ThrowIfError(bundle->session->MakeCallable(options, &making->id), description);
+    ThrowIfError(bundle->GetSession().MakeCallable(options, &making->id), description);
     const tf::ConfigProto& config = ProtoAccess::Get(handle->session_options());
     making->may_run_on_caller =
-        MayRunOnCaller(config, run_options, bundle->session.get());
+        MayRunOnCaller(config, run_options, &bundle->GetSession());
     making->needs_metadata = config.graph_options().build_cost_model() > 0;
     made = std::move(making);
     in_session.store(made.get(), std::memory_order_release);
@@ -328,14 +341,16 @@ struct Callable::State {
     return status;
   }
 
-  absl::Status Run(LoadedBundle* bundle, const std::vector<tf::Tensor>& feeds,
-                   std::vector<tf::Tensor>* outputs, tf::RunMetadata* metadata,
+  absl::Status Run(LoadedBundle* bundle, const std::vector<Tensor>& feeds,
+                   std::vector<Tensor>* outputs, tf::RunMetadata* metadata,
                    const EngineRunOptions& options) const {
     absl::Status status;
     if (engine != nullptr && engine->Run(bundle, feeds, outputs, options, &status)) {
       return status;
     }
-    status = RunInSession(bundle, feeds, outputs, metadata);
+    std::vector<tf::Tensor> fetched;
+    status = RunInSession(bundle, Unwrap(feeds), &fetched, metadata);
+    *outputs = Wrap(std::move(fetched));
     plan.NoteEffects(bundle);
     return status;
   }
@@ -365,9 +380,11 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata*
                                   const CancellationManager* cancellation,
                                   const std::vector<Tensor>* into) const {
   const State& state = *state_;
-  const auto bundle = state.handle->Acquire();
-  const std::vector<tf::Tensor> inputs = ToFeeds(state.plan, feeds, state.description);
-  std::vector<tf::Tensor> outputs;
+  const BundleHandle::Use use(*state.handle);
+  std::vector<Tensor> copies;
+  const std::vector<Tensor>& inputs =
+      ToFeeds(state.plan, feeds, state.description, &copies);
+  std::vector<Tensor> outputs;
   if (!state.plan.runs_nothing()) {
     const tf::RunOptions& given =
         run_options == nullptr ? state.run_options : ProtoAccess::Get(*run_options);
@@ -379,16 +396,32 @@ std::vector<Tensor> Callable::Run(const std::vector<Tensor>& feeds, RunMetadata*
     if (given.trace_level() != tf::RunOptions::NO_TRACE && collected != nullptr)
       options.step_stats = collected->mutable_step_stats();
     // Where a fetch is asked for twice, or fed, results are not those of the plan.
-    std::vector<tf::Tensor> results;
-    if (into != nullptr && into->size() == state.plan.fetches.size()) {
-      for (const Tensor& result : *into) results.push_back(TensorAccess::Get(result));
-      options.into = &results;
-    }
-    ThrowIfError(Noted(state.Run(bundle.get(), inputs, &outputs, collected, options)),
+    if (into != nullptr && into->size() == state.plan.fetches.size()) options.into = into;
+    ThrowIfError(Noted(state.Run(use.bundle(), inputs, &outputs, collected, options)),
                  state.description);
   }
   return ToResults(state.plan, inputs, std::move(outputs),
                    state.handle->has_ref_variables());
+}
+
+bool Callable::RunIfShort(const std::vector<Tensor>& feeds,
+                          std::vector<Tensor>* outputs) const {
+  const State& state = *state_;
+  // A limit of time, or a trace, is for Run.
+  if (state.engine == nullptr || state.run_options.ByteSizeLong() != 0) return false;
+  // So is copying.
+  for (const Tensor& feed : feeds) {
+    if (MustCopy(state.plan, feed)) return false;
+  }
+  const BundleHandle::Use use(*state.handle);
+  std::vector<Tensor> none;
+  ToFeeds(state.plan, feeds, state.description, &none);
+  absl::Status status;
+  if (!state.engine->RunIfShort(use.bundle(), feeds, outputs, &status)) return false;
+  ThrowIfError(Noted(status), state.description);
+  *outputs = ToResults(state.plan, feeds, std::move(*outputs),
+                       state.handle->has_ref_variables());
+  return true;
 }
 
 Callable Session::MakeCallable(const std::vector<std::string>& feeds,
@@ -454,28 +487,29 @@ std::vector<Tensor> Session::Run(const std::vector<std::pair<std::string, Tensor
   }
   const Plan plan = MakePlan(*bundle->index, feed_names, fetches, targets, description);
   plan.Require(bundle.get());
-  const std::vector<tf::Tensor> inputs = ToFeeds(plan, tensors, description);
+  std::vector<Tensor> copies;
+  const std::vector<Tensor>& inputs = ToFeeds(plan, tensors, description, &copies);
   std::vector<tf::Tensor> outputs;
   if (!plan.runs_nothing()) {
     std::vector<std::pair<std::string, tf::Tensor>> named;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      named.emplace_back(plan.feeds[i].name, inputs[i]);
+      named.emplace_back(plan.feeds[i].name, TensorAccess::Get(inputs[i]));
     }
     RunMetadata unused;
-    const absl::Status status = Noted(bundle->session->Run(
+    const absl::Status status = Noted(bundle->GetSession().Run(
         ProtoAccess::Get(run_options == nullptr ? handle_->run_options() : *run_options),
         named, plan.fetches, plan.targets, &outputs,
         ProtoAccess::Mutable(metadata == nullptr ? &unused : metadata)));
     plan.NoteEffects(bundle.get());
     ThrowIfError(status, description);
   }
-  return ToResults(plan, inputs, std::move(outputs), handle_->has_ref_variables());
+  return ToResults(plan, inputs, Wrap(std::move(outputs)), handle_->has_ref_variables());
 }
 
 std::vector<DeviceAttributes> Session::ListDevices() const {
   const auto bundle = handle_->Acquire();
   std::vector<tf::DeviceAttributes> listed;
-  ThrowIfError(bundle->session->ListDevices(&listed), Describe(*handle_));
+  ThrowIfError(bundle->GetSession().ListDevices(&listed), Describe(*handle_));
   std::vector<DeviceAttributes> devices;
   for (const tf::DeviceAttributes& device : listed) {
     devices.push_back({device.name(), device.device_type(), device.memory_limit(),

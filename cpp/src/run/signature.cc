@@ -33,6 +33,20 @@ int FindName(const std::vector<NamedSpec>& specs, std::string_view name) {
   throw Error(ErrorCode::kInvalidArgument, message);
 }
 
+// Whether the tensor may be given where this is asked for; without a Shape, which is a
+// vector.
+bool Fits(const Tensor& tensor, const TensorSpec& spec) {
+  if (tensor.dtype() != spec.dtype) return false;
+  if (spec.shape.unknown_rank()) return true;
+  const Shape& dims = spec.shape.dims();
+  if (tensor.rank() != static_cast<int>(dims.size())) return false;
+  for (int axis = 0; axis < tensor.rank(); ++axis) {
+    if (dims[axis] != PartialShape::kUnknownDim && dims[axis] != tensor.dim(axis))
+      return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 SignatureState::SignatureState(std::string name, const SignatureDef& definition,
@@ -70,7 +84,7 @@ void SignatureState::CheckInputs(const std::vector<Tensor>& inputs) const {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const TensorSpec& spec = inputs_[i].spec;
     const Tensor& tensor = inputs[i];
-    if (tensor.dtype() != spec.dtype || !spec.shape.IsCompatibleWith(tensor.shape())) {
+    if (!Fits(tensor, spec)) {
       Fail(description_ + ", input '" + inputs_[i].name + "': expected " +
            spec.ToString() + ", got " + tensor.ToString());
     }
@@ -101,6 +115,12 @@ std::vector<Tensor> SignatureState::Run(const std::vector<Tensor>& inputs,
   }
   if (all) return AllOutputs().Run(inputs, metadata, nullptr, cancellation, into);
   return SomeOutputs(wanted).Run(inputs, metadata, nullptr, cancellation, into);
+}
+
+bool SignatureState::RunIfShort(const std::vector<Tensor>& inputs,
+                                std::vector<Tensor>* outputs) const {
+  const Callable* made = all_outputs_.load(std::memory_order_acquire);
+  return made != nullptr && made->RunIfShort(inputs, outputs);
 }
 
 std::vector<std::string> SignatureState::FetchNames(
@@ -166,6 +186,10 @@ std::vector<Tensor> BoundCall::Run(const CancellationManager* cancellation) cons
   return state_->Run(inputs_, nullptr, nullptr, nullptr, cancellation);
 }
 
+bool BoundCall::RunIfShort(std::vector<Tensor>* outputs) const {
+  return state_->RunIfShort(inputs_, outputs);
+}
+
 const std::string& Signature::name() const { return state_->name(); }
 const std::string& Signature::method_name() const { return state_->method_name(); }
 const std::string& Signature::description() const { return state_->description(); }
@@ -229,6 +253,12 @@ std::vector<Tensor> Signature::RunPositional(const std::vector<Tensor>& inputs,
                                              const std::vector<Tensor>* into) const {
   state_->CheckInputs(inputs);
   return state_->Run(inputs, outputs, run_options, metadata, cancellation, into);
+}
+
+bool Signature::RunPositionalIfShort(const std::vector<Tensor>& inputs,
+                                     std::vector<Tensor>* outputs) const {
+  state_->CheckInputs(inputs);
+  return state_->RunIfShort(inputs, outputs);
 }
 
 BoundCall Signature::Bind(

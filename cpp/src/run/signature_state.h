@@ -37,6 +37,8 @@ class SignatureState {
                           RunMetadata* metadata,
                           const CancellationManager* cancellation = nullptr,
                           const std::vector<Tensor>* into = nullptr);
+  // As BoundCall::RunIfShort, of checked inputs.
+  bool RunIfShort(const std::vector<Tensor>& inputs, std::vector<Tensor>* outputs) const;
   bool retains_inputs() { return AllOutputs().retains_feeds(); }
   Runner runner() { return AllOutputs().runner(); }
   bool copies_shared_outputs() { return AllOutputs().copies_shared_outputs(); }

@@ -8,9 +8,9 @@ namespace savedmodel {
 // Runs each signature that the engine answers on random inputs, and the session on the
 // same. Throws FailedPrecondition where the answers differ by more than rounding: by 1e-5
 // of an output's scale and by more than a few times what a change of the inputs in their
-// last place does to the session's own answer. Signatures that fail on such inputs are
-// passed over.
-void Verify(const Model& model);
+// last place does to the session's own answer; on kMax by as much more as bfloat16 is
+// coarser. Signatures that fail on such inputs are passed over.
+void Verify(const Model& model, OptimizeLevel level);
 
 }  // namespace savedmodel
 
