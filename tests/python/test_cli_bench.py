@@ -195,8 +195,8 @@ def test_random_inputs_of_every_model(models: Path, capsys: Capture) -> None:
     """Each signature takes them, or refuses their values with an error of TensorFlow."""
     taken, refused, dtypes = 0, 0, set()
     for folder in sorted(models.iterdir()):
-        # Signatures of "batching" wait for each other.
-        if folder.name == "batching" or "tag" in folder.name:
+        # Signatures of "batching" wait for each other; oneDNN divides by zero on images of a pixel.
+        if folder.name in {"batching", "windows"} or "tag" in folder.name:
             continue
         if not (folder / "saved_model").is_dir():
             continue

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS, run_python
+from conftest import DIGITS, run_python, with_engine
 
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
 
@@ -242,7 +242,7 @@ from pathlib import Path
 import savedmodel, numpy as np
 savedmodel.SessionOptions()
 assert "libtensorflow_cc" not in Path("/proc/self/maps").read_text(), "comes with a model"
-with savedmodel.load(sys.argv[1]) as model:
+with savedmodel.load(sys.argv[1], optimize="none") as model:
     model.signatures["serve"](np.zeros((1, 8, 8, 1), np.float32))
 assert "libtensorflow_cc" in Path("/proc/self/maps").read_text()
 assert not any(name.split(".")[0] in ("tensorflow", "keras") for name in sys.modules)
@@ -252,6 +252,49 @@ assert not any(name.split(".")[0] in ("tensorflow", "keras") for name in sys.mod
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout == ""
+
+
+@with_engine
+@pytest.mark.parametrize("name", ["keras_cnn", "shared_variables"])
+def test_what_the_engine_answers_alone_needs_no_session(models: Path, name: str) -> None:
+    """Nor the library that it is in; both come when they are needed, with the same variables."""
+    done = run_python(
+        """
+import sys
+from pathlib import Path
+import savedmodel, numpy as np
+
+def loaded() -> bool:
+    return "libtensorflow_cc" in Path("/proc/self/maps").read_text()
+
+with savedmodel.load(sys.argv[1]) as model:
+    signature = model.signatures["serving_default"]
+    inputs = {
+        key: np.random.default_rng(0).random([d or 2 for d in spec.shape]).astype(spec.dtype)
+        for key, spec in signature.inputs.items()
+    }
+    before = signature.run(inputs)
+    assert signature.runner.name == "engine" and not loaded()
+    assert model.load_report["library"].seconds < 0.01
+    fetches = [spec.name for spec in signature.outputs.values()]
+    feeds = {spec.name: inputs[key] for key, spec in signature.inputs.items()}
+    in_session = model.session.run(feeds, fetches)
+    assert loaded()
+    for ours, theirs in zip(before.values(), in_session):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    for variable in model.variables:
+        value = variable.numpy()
+        if value.dtype == np.float32:
+            variable.assign(2 * value + 1)
+    after = signature.run(inputs)
+    in_session = model.session.run(feeds, fetches)
+    for was, ours, theirs in zip(before.values(), after.values(), in_session):
+        assert not np.array_equal(was, ours)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+""",
+        str(models / name / "saved_model"),
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("first", ["savedmodel", "tensorflow"])
@@ -303,20 +346,24 @@ except ImportError as error:
     assert "none is installed" in done.stdout
 
 
-def test_another_version_of_tensorflow_is_refused() -> None:
+@pytest.mark.parametrize("distribution", ["tensorflow", "tensorflow_cpu"])
+def test_another_version_of_tensorflow_is_refused(tmp_path: Path, distribution: str) -> None:
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").touch()
+    (tmp_path / f"{distribution}-2.99.0.dist-info").mkdir()
     done = run_python(
         """
-import importlib.metadata
+import sys
 from pathlib import Path
-real = importlib.metadata.version
-importlib.metadata.version = lambda n: "2.99.0" if n.startswith("tensorflow") else real(n)
+sys.path.insert(0, sys.argv[1])
 import savedmodel
 try:
     savedmodel.load("anything")
 except ImportError as error:
     print(error)
 assert "libtensorflow" not in Path("/proc/self/maps").read_text()
-"""
+""",
+        str(tmp_path),
     )
     assert done.returncode == 0, done.stderr
     assert "2.99.0" in done.stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +55,136 @@ def test_the_first_call_from_many_threads(load: Load) -> None:
 
         with ThreadPoolExecutor(8) as pool:
             assert len(set(pool.map(first, range(8)))) == 1
+
+
+def test_the_session_is_made_by_many_threads_at_once() -> None:
+    """That of a model which needs none, while others call it."""
+    done = run_python(
+        """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import savedmodel, numpy as np
+image = np.random.default_rng(0).random((1, 8, 8, 1)).astype(np.float32)
+model = savedmodel.load(sys.argv[1])
+signature = model.signatures["serve"]
+barrier = threading.Barrier(8)
+fetch, feed = signature.outputs["probabilities"].name, signature.inputs["image"].name
+
+def work(thread):
+    barrier.wait()
+    if thread % 2 == 0:
+        return [signature(image)["probabilities"] for _ in range(500)][-1]
+    return model.session.run({feed: image}, [fetch])[0]
+
+with ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(work, range(8)))
+for answer in answers:
+    np.testing.assert_allclose(answer, answers[0], rtol=1e-5)
+""",
+        str(DIGITS),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def warm(call: Callable[[], object]) -> None:
+    """So often that at least one call was not held up by another process."""
+    for _ in range(1000):
+        call()
+
+
+def whether_others_get_the_gil(call: Callable[[], object], times: int) -> bool:
+    """Whether a thread that waits for the GIL gets it during these calls."""
+    wake, woken = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        wake.wait()
+        woken.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        wake.set()
+        for _ in range(times):
+            call()
+        return woken.is_set()
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+
+
+def test_short_calls_keep_the_gil(load: Load) -> None:
+    """Who waits for it gets it between calls, when Python says so, not by each of them."""
+    signature = load("changing_weights").signatures["predict"]
+    if signature.runner.name != "engine":
+        pytest.skip("only the engine knows what is short")
+    x = savedmodel.aligned_empty((1, 4))
+    x[:] = 0.5
+    bound = signature.bind(x)
+    for call in (bound, lambda: signature(x), lambda: signature(x=x)):
+        warm(call)
+        assert not whether_others_get_the_gil(call, 500)
+
+
+def test_large_sizes_are_not_short_for_as_many_bytes(load: Load) -> None:
+    signature = load("product_of_inputs").signatures["serving_default"]
+    row, column = savedmodel.aligned_empty((1, 512)), savedmodel.aligned_empty((512, 1))
+    row[:], column[:] = 1, 2
+    warm(lambda: signature(x=row, y=column))
+    assert whether_others_get_the_gil(lambda: signature(x=column, y=row), 3)
+
+
+def test_short_calls_while_variables_change(load: Load) -> None:
+    """What was short a moment ago then has to wait for locks, without the GIL."""
+    signatures = load("changing_weights").signatures
+    x = savedmodel.aligned_empty((1, 4))
+    x[:] = 0.5
+    bound = signatures["predict"].bind(x)
+    warm(bound)
+    ends = threading.Event()
+    failures = []
+
+    def call() -> None:
+        smallest = bound()["y"].sum()
+        while not ends.is_set():
+            total = bound()["y"].sum()
+            if total < smallest:  # the bias only grows
+                failures.append((smallest, total))
+            smallest = total
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        signatures["shift"](by=np.float32(0.25))
+        time.sleep(0.001)
+    ends.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    np.testing.assert_array_equal(bound()["y"], signatures["predict"](x)["y"])
+
+
+def test_what_a_short_call_lets_go_of(load: Load) -> None:
+    """The last reference to an array may be TensorFlow's; its finalizer may call the model."""
+    signature = load("changing_weights").signatures["predict"]
+    x = savedmodel.aligned_empty((1, 4))
+    x[:] = 0.5
+    expected = signature(x)["y"]
+    warm(lambda: signature(x))
+    ended = []
+
+    class Owned(np.ndarray[Any, Any]):
+        def __del__(self) -> None:
+            if self.base is not None:
+                ended.append(signature(x)["y"])
+
+    for _ in range(100):
+        np.testing.assert_array_equal(signature(x.view(Owned))["y"], expected)
+    signature(x)
+    assert len(ended) == 100
+    np.testing.assert_array_equal(ended, [expected] * 100)
 
 
 def test_many_models_loaded_and_closed_at_once() -> None:

@@ -139,6 +139,64 @@ def broadcasting_sums(path: str) -> list[Call]:
 
 
 @model()
+def windows(path: str) -> list[Call]:
+    """What slides windows over images of any size, with a stride of two."""
+    module = tf.Module()
+    module.filters = tf.Variable(noise([3, 3, 4, 5]))
+    module.depthwise = tf.Variable(noise([3, 3, 4, 1], 1))
+    images = {"x": ([None, None, None, 4], tf.float32)}
+
+    @signature(**images)
+    def conv(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.nn.conv2d(x, module.filters, 2, "VALID")}
+
+    @signature(**images)
+    def depthwise(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.nn.depthwise_conv2d(x, module.depthwise, [1, 2, 2, 1], "VALID")}
+
+    @signature(**images)
+    def largest(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.nn.max_pool2d(x, 3, 2, "VALID")}
+
+    @signature(**images)
+    def mean(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.nn.avg_pool2d(x, 3, 2, "VALID")}
+
+    signatures = {"conv": conv, "depthwise": depthwise, "largest": largest, "mean": mean}
+    save(path, signatures, module)
+    return [Call({"x": noise([2, 7, 5, 4], 2)}, name) for name in signatures]
+
+
+@model()
+def product_of_inputs(path: str) -> list[Call]:
+    """How long it takes depends on the sizes, not on how many bytes come in."""
+
+    @signature(x=([None, None], tf.float32), y=([None, None], tf.float32))
+    def product(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.matmul(x, y)}
+
+    save(path, product)
+    return [Call({"x": noise([2, 3]), "y": noise([3, 4], 1)})]
+
+
+@model()
+def cancelling_products(path: str) -> list[Call]:
+    """Two products that differ by the weights' ninth bit: exact in float32, lost in bfloat16."""
+    weights = np.arange(128, 128 + 48 * 40).reshape(48, 40) % 128 + 128.0
+    module = tf.Module()
+    module.a = tf.Variable(weights, dtype=tf.float32)
+    module.b = tf.Variable(-weights - 0.25, dtype=tf.float32)
+
+    @signature(x=([None, 48], tf.float32))
+    def difference(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        signs = tf.sign(x)
+        return {"y": tf.matmul(signs, module.a) + tf.matmul(signs, module.b)}
+
+    save(path, difference, module)
+    return [Call({"x": noise([3, 48])})]
+
+
+@model()
 def known_repetitions(path: str) -> list[Call]:
     """A loop over matrix products that takes a while, and that nothing but its length bounds."""
     module = tf.Module()
@@ -186,7 +244,9 @@ def changing_weights(path: str) -> list[Call]:
 
     @tf.function(input_signature=[])
     def spread() -> dict[str, tf.Tensor]:
-        return {"lowest": tf.reduce_min(module.wide), "highest": tf.reduce_max(module.wide)}
+        # One read: an assignment may come between two.
+        wide = module.wide.read_value()
+        return {"lowest": tf.reduce_min(wide), "highest": tf.reduce_max(wide)}
 
     @signature(by=([], tf.float32))
     def shift(by: tf.Tensor) -> dict[str, tf.Tensor]:
