@@ -1,4 +1,4 @@
-"""Builds the C++ halves of the benchmarks, which use TensorFlow alone; finds what is installed."""
+"""Builds the C++ halves of the benchmarks; finds what is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ BUILD = ROOT / "build" / "benchmarks"
 
 
 def build(target: str, output: str) -> Path:
-    """The path of that target's `output`, built anew if its source is newer."""
+    """The path of that target's `output`, which uses TensorFlow alone.
+
+    Built anew if its source is newer.
+    """
     cmake = find_program("cmake")
     if cmake is None:
         sys.exit("the C++ half of this benchmark needs cmake: pip install cmake ninja")
@@ -31,6 +34,22 @@ def build(target: str, output: str) -> Path:
         )
     _run([cmake, "--build", str(BUILD), "--target", target])
     return BUILD / "benchmarks" / output
+
+
+def build_with_installed(source: Path, folder: Path) -> Path:
+    """Build a project of its own, with the library that this Python has installed; the folder."""
+    cmake = find_program("cmake")
+    if cmake is None:
+        sys.exit("the C++ half of this benchmark needs cmake: pip install cmake")
+    package = subprocess.run(
+        [sys.executable, "-m", "savedmodel", "--cmake-dir"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    _run([cmake, "-S", str(source), "-B", str(folder), f"-Dsavedmodel_DIR={package}"])
+    _run([cmake, "--build", str(folder)])
+    return folder
 
 
 def find_program(name: str) -> str | None:

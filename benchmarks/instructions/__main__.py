@@ -37,7 +37,7 @@ def main() -> None:
     if valgrind is None:
         print("SKIPPED: no valgrind here to count instructions with")
         return
-    program = build()
+    program = native.build_with_installed(FOLDER, BUILD) / "calls"
     expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     counted: dict[str, int] = {}
     grown = False
@@ -59,25 +59,6 @@ def main() -> None:
             "A call takes over a tenth more instructions than it did. "
             "If it has to: python benchmarks/instructions --update"
         )
-
-
-def build() -> Path:
-    """The program, linked with the library that this Python has installed."""
-    package = subprocess.run(
-        [sys.executable, "-m", "savedmodel", "--cmake-dir"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    cmake = native.find_program("cmake")
-    if cmake is None:
-        sys.exit("building what is counted needs cmake: pip install cmake")
-    for command in (
-        [cmake, "-S", str(FOLDER), "-B", str(BUILD), f"-Dsavedmodel_DIR={package}"],
-        [cmake, "--build", str(BUILD)],
-    ):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return BUILD / "calls"
 
 
 def count(valgrind: str, command: list[str]) -> int:

@@ -5,16 +5,15 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "../callers.h"
 #include "tensorflow/cc/saved_model/loader.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/public/session.h"
@@ -136,33 +135,13 @@ BARE_EXPORT std::int64_t Bare_Run(Bare* bare, std::int64_t calls) {
 // Lets so many threads call, again and again, for that long. Gives the nanoseconds from
 // the start of the first to the end of the last; -1 if a call failed.
 BARE_EXPORT std::int64_t Bare_Measure(Bare* bare, int callers, std::int64_t duration) {
-  std::vector<std::vector<std::int64_t>> times(static_cast<std::size_t>(callers));
-  std::atomic<int> ready = 0;
-  std::atomic<bool> failed = false;
-  const auto call = [&](std::vector<std::int64_t>* mine) {
-    std::vector<tf::Tensor> outputs;
-    ++ready;
-    while (ready < callers) std::this_thread::yield();
-    const auto end = Clock::now() + nanoseconds(duration);
-    for (auto now = Clock::now(); now < end && !failed;) {
-      if (!RunOnce(*bare, &outputs)) failed = true;
-      const auto then = std::exchange(now, Clock::now());
-      mine->push_back(nanoseconds(now - then).count());
-    }
+  const auto make_call = [bare](int) {
+    return [bare, outputs = std::vector<tf::Tensor>()]() mutable {
+      return RunOnce(*bare, &outputs);
+    };
   };
-  const auto start = Clock::now();
-  std::vector<std::thread> threads;
-  for (auto& mine : times) threads.emplace_back(call, &mine);
-  for (auto& thread : threads) thread.join();
-  const auto elapsed = nanoseconds(Clock::now() - start).count();
-  if (failed) {
-    last_error = "a call failed";
-    return -1;
-  }
-  bare->times.clear();
-  for (const auto& mine : times) {
-    bare->times.insert(bare->times.end(), mine.begin(), mine.end());
-  }
+  const std::int64_t elapsed = MeasureCallers(callers, duration, make_call, &bare->times);
+  if (elapsed < 0) last_error = "a call failed";
   return elapsed;
 }
 

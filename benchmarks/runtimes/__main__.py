@@ -14,7 +14,15 @@ from rich.console import Console  # noqa: E402
 
 from benchmarks import report  # noqa: E402
 from benchmarks.overhead import bare  # noqa: E402
-from benchmarks.runtimes import convert, limits, measure, models, plots, tables  # noqa: E402
+from benchmarks.runtimes import (  # noqa: E402
+    adapters,
+    convert,
+    limits,
+    measure,
+    models,
+    plots,
+    tables,
+)
 from benchmarks.runtimes.runtimes import RUNTIMES  # noqa: E402
 
 PACKAGES = ("keras", "tf2onnx", "onnxruntime", "ai-edge-litert", "openvino")
@@ -58,6 +66,7 @@ def main() -> None:
     )
     with Console(stderr=True).status("building") as status:
         bare.build()
+        adapters.SavedModelInCpp.build()
         models.prepare(plan.models, status.update)
         convert.prepare(plan.models, status.update)
         found = measure.measure(plan, status.update)

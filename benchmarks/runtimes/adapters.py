@@ -117,7 +117,59 @@ class Libraries(Adapter):
         return lambda: {}
 
 
-class Bare(Adapter):
+class InCpp(Adapter):
+    """One whose callers are threads of C++."""
+
+    @abstractmethod
+    def measure(self, array: Array, callers: int, seconds: float) -> tuple[Array, float]:
+        """The nanoseconds of each call of all callers, and the seconds of all together."""
+
+
+class SavedModelInCpp(SavedModelBound, InCpp):
+    """This package's C++ API, each caller with its input bound; answers by Python."""
+
+    FOLDER = native.ROOT / "build" / "runtimes"
+
+    @classmethod
+    def build(cls) -> None:
+        """What calls. Before the first is made."""
+        native.build_with_installed(Path(__file__).parent, cls.FOLDER)
+
+    def load(self, path: Path, threads: int) -> None:
+        super().load(path, threads)
+        # After the extension, whose libsavedmodel and TensorFlow serve both.
+        self._library = ctypes.CDLL(str(self.FOLDER / "libcallers.so"))
+        self._library.Callers_Error.restype = ctypes.c_char_p
+        self._library.Callers_Open.restype = ctypes.c_void_p
+        self._library.Callers_Measure.restype = ctypes.c_int64
+        self._library.Callers_Times.restype = ctypes.POINTER(ctypes.c_int64)
+        self._callers = ctypes.c_void_p(
+            self._library.Callers_Open(str(path).encode(), SIGNATURE.encode(), threads)
+        )
+        if not self._callers:
+            self._fail()
+
+    def measure(self, array: Array, callers: int, seconds: float) -> tuple[Array, float]:
+        floats = np.ascontiguousarray(array, np.float32)
+        elapsed = self._library.Callers_Measure(
+            self._callers,
+            (ctypes.c_int64 * array.ndim)(*array.shape),
+            array.ndim,
+            floats.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            callers,
+            ctypes.c_int64(int(seconds * 1e9)),
+        )
+        if elapsed < 0:
+            self._fail()
+        count = ctypes.c_int64()
+        times = self._library.Callers_Times(self._callers, ctypes.byref(count))
+        return np.ctypeslib.as_array(times, (count.value,)).copy(), elapsed / 1e9
+
+    def _fail(self) -> None:
+        raise RuntimeError(f"callers: {self._library.Callers_Error().decode()}")
+
+
+class Bare(InCpp):
     """TensorFlow's C++ API in a C++ loop."""
 
     def __init__(self, library: Path) -> None:
@@ -137,7 +189,6 @@ class Bare(Adapter):
         return self._callable.outputs()
 
     def measure(self, array: Array, callers: int, seconds: float) -> tuple[Array, float]:
-        """The nanoseconds of each call of all callers, and the seconds of all together."""
         self._callable.feed(array)
         return self._callable.measure(callers, seconds)
 

@@ -13,6 +13,7 @@ from benchmarks.runtimes.runtimes import (
     BATCHED,
     BOUND,
     DEFAULT,
+    IN_CPP,
     LIBRARIES,
     LITERT,
     ONNX,
@@ -147,11 +148,15 @@ def _memory(found: Found) -> list[Row]:
 
 def _throughput(found: Found) -> list[Row]:
     model, many = THROUGHPUT_MODEL, case_name(1, CALLERS)
-    one = _figures(found, model, DEFAULT, case_name(1, 1), "rate")
     rows = []
-    for runtime, factor in ((DEFAULT, 1.7), (BATCHED, 3)):
+    for runtime, alone, factor in (
+        (IN_CPP, IN_CPP, 1.7),
+        (DEFAULT, DEFAULT, 1.7),
+        (BATCHED, DEFAULT, 3),
+    ):
+        one = _figures(found, model, alone, case_name(1, 1), "rate")
         rates = _figures(found, model, runtime, many, "rate")
-        what = f"{model}, throughput: 1 caller of {DEFAULT} / {CALLERS} of {runtime}"
+        what = f"{model}, throughput: 1 caller of {alone} / {CALLERS} of {runtime}"
         rows += _ratio(what, one, rates, 1 / factor)
         slow, usual = (_figures(found, model, runtime, many, key) for key in ("p99", "p50"))
         rows += _ratio(f"{model}, {CALLERS} callers of {runtime}: p99 / p50", slow, usual, 4)

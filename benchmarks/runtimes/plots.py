@@ -24,6 +24,7 @@ from benchmarks.runtimes.runtimes import (
     BOUND,
     DEFAULT,
     LITERT,
+    MAX,
     NONE,
     ONNX,
     OPENVINO,
@@ -34,6 +35,7 @@ from benchmarks.runtimes.runtimes import (
 
 # Ours in greens, TensorFlow's in oranges, the other engines in blues and purple.
 COLOURS = {
+    MAX: "#06402e",
     BOUND: "#0b6e4f",
     DEFAULT: "#2fa37b",
     BATCHED: "#0b6e4f",
@@ -46,7 +48,7 @@ COLOURS = {
     LITERT: "#7fb0e3",
     OPENVINO: "#7d4fa3",
 }
-LATENCY = (BOUND, DEFAULT, NONE, BARE, TF1_CALLABLE, ONNX, LITERT, OPENVINO)
+LATENCY = (MAX, BOUND, DEFAULT, NONE, BARE, TF1_CALLABLE, ONNX, LITERT, OPENVINO)
 STARTS = (SAVED, DEFAULT, NONE, BARE, TF2, TF1_CALLABLE, ONNX, LITERT, OPENVINO)
 THROUGHPUT = (BATCHED, DEFAULT, TF2, ONNX, LITERT, OPENVINO)
 # The parts of a start, and how much white is in their colour.

@@ -51,12 +51,12 @@ def _tflite(name: str) -> Sequence[Path]:
 
 NONE, DEFAULT, BOUND = "savedmodel none", "savedmodel default", "savedmodel default, bound"
 BATCHED, SAVED = "savedmodel default, batched", "savedmodel default, save_optimized"
+MAX, IN_CPP = "savedmodel max", "savedmodel default, C++ callers"
 LIBRARIES = "libraries alone"
 BARE = "C++ RunCallable"
 TF2, TF1_SESSION, TF1_CALLABLE = "TF2 signature", "TF1 session.run", "TF1 make_callable"
 ONNX, LITERT, OPENVINO = "ONNX Runtime", "LiteRT", "OpenVINO"
 
-OURS = (NONE, DEFAULT, BOUND, BATCHED, SAVED)
 ONNX_ARRAYS, LITERT_ARRAYS = "ONNX Runtime, arrays", "LiteRT, arrays"
 OPENVINO_ARRAYS = "OpenVINO, arrays"
 PEERS = (ONNX, LITERT, OPENVINO)  # that are not TensorFlow
@@ -66,9 +66,13 @@ RUNTIMES: dict[str, Runtime] = {
     NONE: Runtime(partial(adapters.SavedModel, "none"), _saved_model),
     DEFAULT: Runtime(partial(adapters.SavedModel, "default"), _saved_model),
     BOUND: Runtime(partial(adapters.SavedModelBound, "default"), _saved_model, starts=False),
+    IN_CPP: Runtime(
+        partial(adapters.SavedModelInCpp, "default"), _saved_model, starts=False, small=True
+    ),
     BATCHED: Runtime(
         partial(adapters.SavedModelBatched, "default"), _saved_model, starts=False, batches=False
     ),
+    MAX: Runtime(partial(adapters.SavedModel, "max"), _saved_model, starts=False),
     SAVED: Runtime(partial(adapters.SavedModel, "default"), _optimized, calls=False),
     LIBRARIES: Runtime(adapters.Libraries, _saved_model, calls=False),
     BARE: Runtime(lambda: adapters.Bare(bare.LIBRARY), _saved_model),

@@ -36,7 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np  # noqa: E402
 
 from benchmarks.memory import memory  # noqa: E402
-from benchmarks.runtimes.adapters import CORES, Adapter, Bare, Call  # noqa: E402
+from benchmarks.runtimes.adapters import CORES, Adapter, Call, InCpp  # noqa: E402
 from benchmarks.runtimes.files import Array, read_input  # noqa: E402
 from benchmarks.runtimes.runtimes import RUNTIMES  # noqa: E402
 
@@ -88,7 +88,7 @@ class Worker:
 
     def measure(self, source: str, callers: int, seconds: float) -> dict[str, float]:
         calls = self._warm_calls(source, callers)
-        if isinstance(self._adapter, Bare):
+        if isinstance(self._adapter, InCpp):
             times, elapsed = self._adapter.measure(self._array(source), callers, seconds)
         elif callers == 1:
             times, elapsed = _measure(calls[0], seconds)
