@@ -766,7 +766,6 @@ def test_an_error_of_a_kernel_says_where(load: Load) -> None:
 )
 def test_other_instruction_sets(models: Path, environment: dict[str, str]) -> None:
     """TensorFlow's recorded answers; without AVX512-BF16 also from "max"."""
-    names = LAYERED
     done = run_python(
         """
 import pickle, sys
@@ -784,10 +783,10 @@ for name in sys.argv[3:]:
 """,
         str(models),
         "max" if "ONEDNN_MAX_CPU_ISA" in environment else "default",
-        *names,
+        *LAYERED,
         **environment,
     )
-    assert done.stdout.split() == names, done.stderr
+    assert done.stdout.split() == LAYERED, done.stderr
 
 
 @with_engine

@@ -172,10 +172,8 @@ bool MustCopy(const Plan& plan, const Tensor& feed) {
   return IsRetained(plan, feed) || !TensorAccess::Get(feed).IsAligned();
 }
 
-// The feeds as TensorFlow may take them: these, or `*copies`, with copies of some.
-const std::vector<Tensor>& ToFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
-                                   const std::string& description,
-                                   std::vector<Tensor>* copies) {
+void CheckFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
+                const std::string& description) {
   if (tensors.size() != plan.feeds.size()) {
     Fail(description + ": expected " + std::to_string(plan.feeds.size()) +
          " feeds, got " + std::to_string(tensors.size()));
@@ -186,6 +184,16 @@ const std::vector<Tensor>& ToFeeds(const Plan& plan, const std::vector<Tensor>& 
       Fail(description + ", tensor '" + plan.feeds[i].name + "': expected dtype " +
            DataTypeName(plan.feeds[i].dtype) + ", got " + DataTypeName(tensor.dtype()));
     }
+  }
+}
+
+// The feeds as TensorFlow may take them: these, or `*copies`, with copies of some.
+const std::vector<Tensor>& ToFeeds(const Plan& plan, const std::vector<Tensor>& tensors,
+                                   const std::string& description,
+                                   std::vector<Tensor>* copies) {
+  CheckFeeds(plan, tensors, description);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& tensor = tensors[i];
     if (!MustCopy(plan, tensor)) continue;
     CountCopy(IsRetained(plan, tensor) ? CopyReason::kRetained : CopyReason::kMisaligned,
               tensor.num_bytes());
@@ -409,13 +417,12 @@ bool Callable::RunIfShort(const std::vector<Tensor>& feeds,
   const State& state = *state_;
   // A limit of time, or a trace, is for Run.
   if (state.engine == nullptr || state.run_options.ByteSizeLong() != 0) return false;
+  const BundleHandle::Use use(*state.handle);
+  CheckFeeds(state.plan, feeds, state.description);
   // So is copying.
   for (const Tensor& feed : feeds) {
     if (MustCopy(state.plan, feed)) return false;
   }
-  const BundleHandle::Use use(*state.handle);
-  std::vector<Tensor> none;
-  ToFeeds(state.plan, feeds, state.description, &none);
   absl::Status status;
   if (!state.engine->RunIfShort(use.bundle(), feeds, outputs, &status)) return false;
   ThrowIfError(Noted(status), state.description);
