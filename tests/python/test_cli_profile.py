@@ -132,7 +132,8 @@ def test_ops_of_inlined_functions(models: Path, tmp_path: Path, capsys: Capture)
 
 def test_kinds_of_ops_that_take_much_memory(capsys: Capture) -> None:
     report = report_of(capsys, "--dir", str(DIGITS), "--batch", "256")
-    assert report["by_op"][0]["output_bytes"] > 1 << 17
+    # The first row took most time, which need not be what took most memory.
+    assert max(row["output_bytes"] for row in report["by_op"]) > 1 << 17
     assert all("/" not in row["op"] for row in report["by_op"])
 
 
