@@ -1,6 +1,8 @@
 #include "savedmodel/signature.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -325,15 +327,23 @@ TEST_F(EngineCallTest, OnlyWhatWasShortIsRunIfShort) {
   std::vector<Tensor> outputs;
   EXPECT_FALSE(predict.RunPositionalIfShort(inputs, &outputs));  // never run
   const BoundCall bound = predict.BindPositional(inputs);
-  // Another process may hold up one run or the other.
+  // Another process may hold up one run or the other, and a machine be slower than
+  // kShortRun of cpp/src/run/engines.cc.
+  using Clock = std::chrono::steady_clock;
+  Clock::duration shortest = Clock::duration::max();
   const auto becomes_short = [&] {
     for (int i = 0; i < 10'000; ++i) {
       if (bound.RunIfShort(&outputs)) return true;
+      const Clock::time_point start = Clock::now();
       bound.Run();
+      shortest = std::min(shortest, Clock::now() - start);
     }
     return false;
   };
-  ASSERT_TRUE(becomes_short());
+  if (!becomes_short()) {
+    ASSERT_GE(shortest, std::chrono::microseconds(5));
+    GTEST_SKIP() << "no run is short on this machine";
+  }
   ASSERT_EQ(outputs.size(), 1U);
   EXPECT_EQ(Values<float>(outputs[0]), Values<float>(bound.Run()[0]));
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import re
@@ -16,6 +17,16 @@ import numpy as np
 import pytest
 
 import savedmodel
+
+# What a terminal, a CI service or a shell asks for must not change what is printed; the commands
+# that this Python has installed are found whether or not its environment is activated.
+for _name in (
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"),
+    *("PYTHON_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONWARNINGS"),
+    *("TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE"),
+):
+    os.environ.pop(_name, None)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -169,15 +180,16 @@ def digits() -> Iterator[savedmodel.Model]:
         yield model
 
 
-def run_python(
-    code: str, *arguments: str, timeout: float = 120, **environment: str
-) -> subprocess.CompletedProcess[str]:
+SOON = 300  # seconds after which a test has hung, on whatever machine and beside whatever else
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs code in a fresh interpreter, for what a crash or a hang would end."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=SOON,
         env={**os.environ, **environment},
     )
 
@@ -212,9 +224,6 @@ def run_example(script: str, *arguments: str) -> str:
     return result.stdout
 
 
-SOON = 60  # seconds after which a test has hung
-
-
 class Copies:
     """The copies made inside a with block, by reason."""
 
@@ -234,6 +243,27 @@ class Copies:
 def row(*values: float) -> np.ndarray:
     """One row of floats."""
     return np.array(values, np.float32)
+
+
+def assert_memory_stays(use: Callable[[], object], *, rounds: int, warm_up: int, most: int) -> None:
+    """Resident memory grows by less than `most` bytes over the rounds, after a warm-up.
+
+    What leaks does so each time. The allocator, and the threads of TensorFlow, may take more once.
+    """
+    import psutil
+
+    process = psutil.Process()
+    for _ in range(warm_up):
+        use()
+    grown = []
+    while not grown or grown[-1] >= most:
+        assert len(grown) < 5, f"grew by {grown} bytes"
+        gc.collect()
+        before = process.memory_info().rss
+        for _ in range(rounds):
+            use()
+        gc.collect()
+        grown.append(process.memory_info().rss - before)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -14,9 +14,16 @@ import pytest
 
 import savedmodel
 from conftest import DIGITS, SOON, row, run_python, wait_until
+from savedmodel import asynchronous
 
 Load = Callable[..., savedmodel.Model]
 MANY = 64  # more calls than the pool has threads
+
+
+def a_call_runs() -> bool:
+    """Whether a thread of the pool is in a call, which is no Python frame of its own."""
+    frames = sys._current_frames().values()
+    return any(frame.f_code is asynchronous._run.__code__ for frame in frames)
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_a_call_that_waits_is_dropped(signatures: savedmodel.Signatures) -> None
 def test_a_call_that_runs_is_cancelled_at_once(signatures: savedmodel.Signatures) -> None:
     """TensorFlow's run goes on, and what it gives is dropped."""
     future = signatures["gated"].submit(x=row(1))
-    time.sleep(0.05)
+    wait_until(a_call_runs)
     assert not future.done()
     assert future.cancel()
     with pytest.raises(CancelledError):
@@ -118,12 +125,19 @@ def test_asyncio(signatures: savedmodel.Signatures) -> None:
     asyncio.run(main())
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """`wait_until` where the event loop has to go on."""
+    end = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
+
+
 def test_a_cancelled_task_ends_at_once(signatures: savedmodel.Signatures) -> None:
     async def main() -> None:
         array = savedmodel.aligned_empty((1,))
         task = asyncio.create_task(signatures["gated"].run_async(array))
-        for _ in range(20):
-            await asyncio.sleep(0.001)
+        await until(a_call_runs)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -131,11 +145,7 @@ def test_a_cancelled_task_ends_at_once(signatures: savedmodel.Signatures) -> Non
             await asyncio.wait_for(signatures["gated"].run_async(row(1)), 0.01)
         signatures["open"](tokens=2)
         references = 2  # `array` and getrefcount's own
-        for _ in range(1000):
-            if sys.getrefcount(array) <= references:
-                break
-            await asyncio.sleep(0.005)
-        assert sys.getrefcount(array) <= references, "a cancelled call keeps its input"
+        await until(lambda: sys.getrefcount(array) <= references)  # a cancelled call keeps no input
 
     asyncio.run(main())
 
@@ -143,8 +153,7 @@ def test_a_cancelled_task_ends_at_once(signatures: savedmodel.Signatures) -> Non
 def test_the_event_loop_goes_on_during_a_call(signatures: savedmodel.Signatures) -> None:
     async def main() -> None:
         call = asyncio.create_task(signatures["gated"].run_async(row(4)))
-        for _ in range(5):
-            await asyncio.sleep(0.001)
+        await until(a_call_runs)
         assert not call.done()
         signatures["open"](tokens=1)
         assert (await call)["passed"] == [8]
@@ -188,7 +197,6 @@ last.add_done_callback(lambda future: print(future.result()["probabilities"].sha
 print("end", flush=True)
 """,
         str(DIGITS),
-        timeout=60,
     )
     # Two threads print: `print` writes a line and its end apart, and the other may come between.
     assert "end" in done.stdout, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import savedmodel
-from conftest import DIGITS
+from conftest import DIGITS, SOON
 from savedmodel import cli
 
 VERBS = tuple(verb.__name__.rpartition(".")[2] for verb in cli._VERBS)
@@ -23,7 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=SOON,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import DIGITS, with_engine
+from conftest import DIGITS, SOON, with_engine
 from savedmodel import cli
 from savedmodel.cli import trace
 
@@ -176,13 +176,15 @@ def test_given_inputs(capsys: Capture) -> None:
 
 
 def test_tables(capsys: Capture) -> None:
+    kinds = {row["op"] for row in report_of(capsys, "--dir", str(DIGITS))["by_op"]}
     assert profile("--dir", str(DIGITS), "--top", "2") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "Time of the call" in printed.out
     assert "Ops by kind (the first 2 of " in printed.out
     assert "Ops by node (the first 2 of " in printed.out
-    assert "MatMul" in printed.out or "Conv2D" in printed.out
+    # Those that took most time, which may be any two.
+    assert sum(f"\n{kind} " in printed.out for kind in kinds) == 2
     assert max(map(len, printed.out.splitlines())) <= 80
 
 
@@ -285,5 +287,5 @@ def test_trace_file_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> N
 
 def test_trace_is_written_though_nobody_reads_the_tables(tmp_path: Path) -> None:
     command = f"{sys.executable} -m savedmodel profile --dir '{DIGITS}' --trace trace.json | true"
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=120)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=SOON)
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]

@@ -29,7 +29,7 @@ needs_compiler = pytest.mark.skipif(
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Standard output; a failure reports both streams."""
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, check=False, env=env
+        command, capture_output=True, text=True, timeout=3600, check=False, env=env
     )
     if result.returncode != 0:
         pytest.fail(f"{command} exited with {result.returncode}:\n{result.stdout}{result.stderr}")

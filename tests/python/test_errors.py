@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS, run_python
+from conftest import DIGITS, SOON, run_python
 from savedmodel import errors
 
 IMAGE = np.zeros((1, 8, 8, 1), np.float32)
@@ -311,7 +311,7 @@ def test_hostile_bytes(tmp_path: Path, seed: int) -> None:
         [sys.executable, "-c", FUZZ, str(DIGITS), str(tmp_path), str(seed), "60"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=4 * SOON,
     )
     assert done.returncode == 0, (done.stdout[-300:], done.stderr[-3000:])
     assert "Error" in done.stdout.splitlines()[-1]

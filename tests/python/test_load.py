@@ -275,7 +275,6 @@ with savedmodel.load(sys.argv[1]) as model:
     }
     before = signature.run(inputs)
     assert signature.runner.name == "engine" and not loaded()
-    assert model.load_report["library"].seconds < 0.01
     fetches = [spec.name for spec in signature.outputs.values()]
     feeds = {spec.name: inputs[key] for key, spec in signature.inputs.items()}
     in_session = model.session.run(feeds, fetches)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pytest
 
 import savedmodel
-from conftest import DIGITS
+from conftest import DIGITS, assert_memory_stays
 
 Load = Callable[..., savedmodel.Model]
 
@@ -128,22 +127,6 @@ def test_constants_and_variables_outlive_the_model(models: Any) -> None:
     assert vector["before"].tolist() == [1, 2, 3]
 
 
-def resident() -> int:
-    return int(psutil.Process().memory_info().rss)
-
-
-def grows(use: Callable[[], object], rounds: int, warm_up: int) -> int:
-    """Bytes of resident memory gained over the rounds, after a warm-up."""
-    for _ in range(warm_up):
-        use()
-    gc.collect()
-    before = resident()
-    for _ in range(rounds):
-        use()
-    gc.collect()
-    return resident() - before
-
-
 def test_memory_does_not_grow_over_100_000_calls(load: Load) -> None:
     signature = load("dtype_identity").signatures["float32"]
     strings = load("dtype_identity").signatures["string"]
@@ -163,7 +146,7 @@ def test_memory_does_not_grow_over_100_000_calls(load: Load) -> None:
             strings(text)
 
     # A leak of one input or output (4 kB) a call would be 400 MB; of a capsule alone, 10 MB.
-    assert grows(use, 100_000, 5_000) < 4_000_000
+    assert_memory_stays(use, rounds=100_000, warm_up=5_000, most=4_000_000)
 
 
 def test_memory_does_not_grow_over_failing_calls(digits: savedmodel.Model) -> None:
@@ -174,7 +157,7 @@ def test_memory_does_not_grow_over_failing_calls(digits: savedmodel.Model) -> No
         with pytest.raises(ValueError, match="input"):
             signature(wrong)
 
-    assert grows(use, 5_000, 500) < 4_000_000
+    assert_memory_stays(use, rounds=5_000, warm_up=500, most=4_000_000)
 
 
 def test_memory_does_not_grow_over_loads() -> None:
@@ -182,7 +165,7 @@ def test_memory_does_not_grow_over_loads() -> None:
         with savedmodel.load(DIGITS) as model:
             model.signatures["serve"](np.zeros((1, 8, 8, 1), np.float32))
 
-    assert grows(use, 30, 10) < 8_000_000
+    assert_memory_stays(use, rounds=30, warm_up=10, most=8_000_000)
 
 
 def test_a_model_that_is_dropped_frees_its_memory(models: Any) -> None:
@@ -197,7 +180,7 @@ def test_a_model_that_is_dropped_frees_its_memory(models: Any) -> None:
     gone: list[weakref.ref[savedmodel.Model]] = []
     gc.disable()
     try:
-        assert grows(use, 20, 5) < 8_000_000
+        assert_memory_stays(use, rounds=20, warm_up=5, most=8_000_000)
         assert all(model() is None for model in gone)
     finally:
         gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import savedmodel
-from conftest import Copies, TensorFlow, run_python, with_engine
+from conftest import SOON, Copies, TensorFlow, run_python, with_engine
 from random_layers import KINDS, Layer, Network
 from replay import RENAMED_INPUTS, ZOO
 
@@ -131,7 +132,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deadline=None,
     # A shrink would save a model for each of its steps.
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=list(HealthCheck),
 )
 @given(network=networks)
 def test_random_networks(network: Network, folder: Path, tensorflow: TensorFlow) -> None:
@@ -414,7 +415,7 @@ def test_threads_see_the_old_or_the_new_value(load: Load, optimize: str) -> None
         finally:
             done.set()
         for reader in readers:
-            reader.result(60)
+            reader.result(SOON)
     assert (predict(ones)["y"] == 4 * last).all()
 
 
@@ -526,7 +527,10 @@ def test_images_that_a_window_does_not_fit_in(load: Load, name: str) -> None:
 # ------------------------------------------------------------------------ "max", verify
 
 
-HAS_BFLOAT16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+HAS_BFLOAT16 = (
+    "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+    and not {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
+)
 with_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="the processor has no AVX512-BF16")
 
 
@@ -727,7 +731,7 @@ def test_a_deadline_leaves_other_calls_alone(load: Load) -> None:
     with ThreadPoolExecutor(4) as pool:
         tasks = [pool.submit(task, 0) for _ in range(8) for task in (late, in_time)]
         for task in tasks:
-            task.result(120)
+            task.result(SOON)
 
 
 def test_an_error_of_a_kernel_says_where(load: Load) -> None:

@@ -202,7 +202,6 @@ except savedmodel.SavedModelError as error:
 """,
         str(DIGITS),
         repr(fields),
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -257,7 +256,6 @@ except savedmodel.SavedModelError as error:
         str(DIGITS),
         repr(fields),
         where,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -61,9 +61,11 @@ def test_wheel_runs_in_another_environment(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
 
     def run(*command: str | Path) -> str:
-        return subprocess.run(
-            command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True
-        ).stdout
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     run(python, "-m", "pip", "install", "--quiet", wheel)
     refused = run(

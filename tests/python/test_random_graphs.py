@@ -199,7 +199,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deadline=None,
     # Each step of a shrink costs a model: the seed in the report is what one needs.
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=list(HealthCheck),
 )
 @given(graph=graphs)
 def test_random_graphs(graph: Graph, folder: Path, tensorflow: TensorFlow) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import savedmodel
-from conftest import DIGITS, run_python
+from conftest import DIGITS, SOON, run_python, wait_until
 
 Load = Callable[..., savedmodel.Model]
+SHORT = 5e-6  # seconds; kShortRun of cpp/src/run/engines.cc
 
 
 def image_of(seed: int) -> np.ndarray:
@@ -86,14 +87,18 @@ for answer in answers:
     assert done.returncode == 0, done.stderr
 
 
-def warm(call: Callable[[], object]) -> None:
-    """So often that at least one call was not held up by another process."""
+def warm(call: Callable[[], object]) -> float:
+    """So often that at least one call was not held up by another process: its seconds."""
+    shortest = float("inf")
     for _ in range(1000):
+        start = time.perf_counter()
         call()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest
 
 
-def whether_others_get_the_gil(call: Callable[[], object], times: int) -> bool:
-    """Whether a thread that waits for the GIL gets it during these calls."""
+def whether_others_get_the_gil(call: Callable[[], object], enough: Callable[[int], bool]) -> bool:
+    """Whether a thread that waits for the GIL gets it, until that many calls are enough."""
     wake, woken = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -103,11 +108,13 @@ def whether_others_get_the_gil(call: Callable[[], object], times: int) -> bool:
     thread = threading.Thread(target=wait)
     thread.start()
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(60)
+    sys.setswitchinterval(10 * SOON)  # no thread gives the GIL up unless it is made to
     try:
         wake.set()
-        for _ in range(times):
+        calls = 0
+        while not woken.is_set() and not enough(calls):
             call()
+            calls += 1
         return woken.is_set()
     finally:
         sys.setswitchinterval(interval)
@@ -123,8 +130,9 @@ def test_short_calls_keep_the_gil(load: Load) -> None:
     x[:] = 0.5
     bound = signature.bind(x)
     for call in (bound, lambda: signature(x), lambda: signature(x=x)):
-        warm(call)
-        assert not whether_others_get_the_gil(call, 500)
+        if warm(call) > SHORT:
+            pytest.skip("no call is short on this machine")
+        assert not whether_others_get_the_gil(call, lambda calls: calls == 500)
 
 
 def test_large_sizes_are_not_short_for_as_many_bytes(load: Load) -> None:
@@ -132,7 +140,11 @@ def test_large_sizes_are_not_short_for_as_many_bytes(load: Load) -> None:
     row, column = savedmodel.aligned_empty((1, 512)), savedmodel.aligned_empty((512, 1))
     row[:], column[:] = 1, 2
     warm(lambda: signature(x=row, y=column))
-    assert whether_others_get_the_gil(lambda: signature(x=column, y=row), 3)
+    # Where all cores are busy it takes many calls until the system lets the other thread run.
+    end = time.monotonic() + SOON
+    assert whether_others_get_the_gil(
+        lambda: signature(x=column, y=row), lambda _: time.monotonic() > end
+    )
 
 
 def test_short_calls_while_variables_change(load: Load) -> None:
@@ -182,8 +194,12 @@ def test_what_a_short_call_lets_go_of(load: Load) -> None:
 
     for _ in range(100):
         np.testing.assert_array_equal(signature(x.view(Owned))["y"], expected)
-    signature(x)
-    assert len(ended) == 100
+
+    def all_ended() -> bool:
+        signature(x)  # what a thread of TensorFlow let go of goes with the next call
+        return len(ended) >= 100
+
+    wait_until(all_ended)
     np.testing.assert_array_equal(ended, [expected] * 100)
 
 
@@ -209,15 +225,18 @@ def test_closing_under_calls() -> None:
         signature = model.signatures["serve"]
         image = image_of(1)
         expected = signature(image)["probabilities"]
-        ended = []
+        begun: list[int] = []
+        ended: list[int] = []
 
         def work(
             call: savedmodel.Signature = signature,
             given: np.ndarray = image,
             right: np.ndarray = expected,
+            calls: list[int] = begun,
             done: list[int] = ended,
         ) -> None:
             while True:
+                calls.append(1)
                 try:
                     np.testing.assert_array_equal(call(given)["probabilities"], right)
                 except savedmodel.FailedPreconditionError:
@@ -227,10 +246,10 @@ def test_closing_under_calls() -> None:
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.02)
+        wait_until(lambda begun=begun: len(begun) > 100)
         model.close()
         for thread in threads:
-            thread.join(30)
+            thread.join(SOON)
         assert len(ended) == 4
 
 
@@ -240,9 +259,9 @@ def test_the_gil_is_released_during_a_call(load: Load) -> None:
     del signature
     done = run_python(
         """
-import sys, threading
+import sys, threading, time
 import numpy as np, savedmodel
-sys.setswitchinterval(1000)  # no thread gives the GIL up unless it is made to
+sys.setswitchinterval(10_000)  # no thread gives the GIL up unless it is made to
 model = savedmodel.load(sys.argv[1])
 signature = model.signatures["serve"]
 image = np.zeros((4000, 8, 8, 1), np.float32)
@@ -256,8 +275,10 @@ def count():
         threading.Event().wait(0.0001)
 thread = threading.Thread(target=count)
 thread.start()
+end = time.monotonic() + float(sys.argv[2])
 before = progress
-for _ in range(20):
+moved = 0
+while moved == 0 and time.monotonic() < end:
     signature(image)
     moved = progress - before
 stop = True
@@ -265,6 +286,7 @@ thread.join()
 assert moved > 0
 """,
         str(DIGITS),
+        str(SOON / 2),
     )
     assert done.returncode == 0, done.stderr
 
@@ -284,34 +306,41 @@ def test_inputs_are_released_where_the_gil_is(digits: savedmodel.Model) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
-    assert len(freed) >= 400
+
+    def all_freed() -> bool:
+        signature(image_of(0))  # what a thread of TensorFlow let go of goes with the next call
+        return len(freed) >= 400
+
+    wait_until(all_freed)
 
 
 @pytest.mark.parametrize("ending", ["return", "exit", "exception"])
 def test_the_interpreter_ends_with_models_and_daemon_threads_at_work(ending: str) -> None:
     done = run_python(
         """
-import sys, threading, time
+import sys, threading
 import numpy as np, savedmodel
 model = savedmodel.load(sys.argv[1])
 signature = model.signatures["serve"]
 bound = signature.bind(savedmodel.aligned_empty((1, 8, 8, 1)))
 kept = signature(np.zeros((1, 8, 8, 1), np.float32))
+calls = threading.Semaphore(0)
 def work():
     image = savedmodel.aligned_empty((64, 8, 8, 1))
     while True:
         signature(image)
         bound()
+        calls.release()
 for _ in range(4):
     threading.Thread(target=work, daemon=True).start()
-time.sleep(0.2)
+for _ in range(100):
+    calls.acquire()
 print("end", flush=True)
 if sys.argv[2] == "exit": sys.exit(0)
 if sys.argv[2] == "exception": raise KeyboardInterrupt
 """,
         str(DIGITS),
         ending,
-        timeout=60,
     )
     assert done.stdout == "end\n"
     assert done.returncode == (-2 if ending == "exception" else 0), done.stderr
@@ -329,7 +358,7 @@ bound = signature.bind(savedmodel.aligned_empty((1, 8, 8, 1)))
 result = signature(image)
 child = os.fork()
 if child == 0:
-    signal.alarm(30)
+    signal.alarm(200)
     refused = 0
     for use in (lambda: signature(image), bound, lambda: savedmodel.load(sys.argv[1]),
                 lambda: model.devices, lambda: model.run("x")):
@@ -350,7 +379,7 @@ assert signature(image)["probabilities"].shape == (1, 10)
 
 
 def test_a_model_that_was_loaded_before_a_fork_raises() -> None:
-    done = run_python(FORK, str(DIGITS), timeout=60)
+    done = run_python(FORK, str(DIGITS))
     assert done.returncode == 0, done.stderr
 
 
@@ -365,7 +394,7 @@ children = []
 for _ in range(2):
     child = os.fork()
     if child == 0:
-        signal.alarm(60)
+        signal.alarm(200)
         with savedmodel.load(sys.argv[1]) as model:
             model.signatures["serve"](np.zeros((1, 8, 8, 1), np.float32))
         sys.exit(0)
@@ -373,7 +402,6 @@ for _ in range(2):
 assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
 """,
         str(DIGITS),
-        timeout=90,
     )
     assert done.returncode == 0, done.stderr
 
@@ -403,10 +431,11 @@ try:
     signature.run({"n": 2**31 - 1}, run_options=options if sys.argv[2] == "call" else None)
 except savedmodel.DeadlineExceededError as error:
     assert isinstance(error, TimeoutError)
-    print(signature(n=10)["y"])
+    # What ends in time on any machine.
+    plenty = savedmodel.RunOptions(timeout_in_ms=100_000)
+    print(signature.run({"n": 10}, run_options=plenty)["y"])
 """,
         str(models / "while_loop" / "saved_model"),
         where,
-        timeout=60,
     )
     assert done.stdout == "55\n", done.stderr
