@@ -282,6 +282,20 @@ TEST_F(BatchingTest, BatchesRunAtOnceOnSeveralThreads) {
   results.Await(4);
 }
 
+// A queue may become empty by this, too, before a thread has looked at it.
+TEST_F(BatchingTest, CloseBesideCallsThatLeaveTheQueue) {
+  const Model model = Load("batching");
+  for (int i = 0; i < 500; ++i) {
+    const BatchedSignature batched(model.signature("any"), {8, kLong, {}, 10, 1});
+    Results results;
+    const SubmittedCall call = batched.Submit({Matrix(1, 2, 1)}, results.Add());
+    std::thread canceller([&] { call.Cancel(); });
+    const bool closed = batched.Close(std::chrono::minutes(1));
+    canceller.join();
+    ASSERT_TRUE(closed) << "round " << i;
+  }
+}
+
 TEST_F(BatchingTest, CloseWaitsOrGivesUp) {
   const BatchedSignature batched = Batched("gated", {1, 0, {}, 10, 1});
   Results results;

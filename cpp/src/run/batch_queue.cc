@@ -202,6 +202,7 @@ bool BatchQueue::Remove(BatchEntry* entry) {
     entries.erase(found);
     batch->rows -= entry->rows;
     if (entries.empty()) queue_.erase(batch);
+    if (queue_.empty() && running_ == 0) drained_.notify_all();
     return true;
   }
   return false;
