@@ -12,7 +12,12 @@ INSTALL := $(BIN)/pip install --quiet --no-build-isolation \
 # What TensorFlow makes for the tests is kept for the next run.
 MODELS := build/test-models
 
-.PHONY: demo test pytest pytest-session asan bench format
+# What `make test` runs, two side by side: neither pytest keeps two cores busy. Each runs to its
+# end, whatever the others do, and the last lines say how each ended.
+PARTS := pytest pytest-session asan instructions
+OUTCOMES := build/test-outcomes
+
+.PHONY: demo test $(PARTS) bench format
 
 demo: $(VENV)/ready
 	$(INSTALL) ".[cpu]"
@@ -22,10 +27,14 @@ test: export SAVEDMODEL_TEST_MODELS := $(abspath $(MODELS))
 test: $(VENV)/ready build/test-packages
 	$(INSTALL) ".[cpu,test]"
 	$(MAKE) $(MODELS)/complete
-	$(MAKE) --jobs=2 --output-sync=line pytest pytest-session asan
-	$(BIN)/python benchmarks/instructions
+	@rm -f $(OUTCOMES)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=line $(PARTS:%=test-%); \
+	  status=$$?; echo; cat $(OUTCOMES); exit $$status
 
-# Two side by side: neither pytest keeps two cores busy.
+test-%:
+	@if $(MAKE) $*; then echo "passed: $*" >> $(OUTCOMES); \
+	  else echo "FAILED: $*" >> $(OUTCOMES); exit 1; fi
+
 pytest:
 	$(BIN)/python -m pytest
 pytest-session:
@@ -34,6 +43,8 @@ asan:
 	cmake --preset asan
 	cmake --build --preset asan
 	ctest --preset asan
+instructions:
+	$(BIN)/python benchmarks/instructions
 
 # Ratios to TensorFlow's Python, to bare C++ and to other runtimes; not part of the tests.
 bench: $(VENV)/ready
