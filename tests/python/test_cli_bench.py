@@ -75,8 +75,8 @@ def test_json_has_every_figure(capsys: Capture) -> None:
     assert sum(phase["s"] for phase in load["phases"].values()) <= load["load_s"]
     assert load["variables_bytes"] > 0
     memory = report["memory"]
-    before = memory["resident_before_load_bytes"]
-    assert 0 < before <= memory["resident_peak_bytes"]
+    # The kernel counts both in batches of pages, for each processor.
+    assert 0 < memory["resident_before_load_bytes"] < 1.02 * memory["resident_peak_bytes"]
     assert [(each["batch"], each["concurrency"]) for each in report["results"]] == [
         *((2, 1), (2, 3), (5, 1), (5, 3))
     ]
