@@ -235,6 +235,7 @@ Net MobileNet() {
     net.Depthwise(g, b.size, b.in, 3, b.stride);
     net.Conv(g, b.size / b.stride, b.in, b.out, 1, 1, relu6);
   }
+  net.Conv(g, 1, 1024, 1000, 1, 1, {});
   return net;
 }
 

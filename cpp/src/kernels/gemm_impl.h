@@ -28,14 +28,14 @@ namespace savedmodel::kernels::isa {
 namespace {
 
 constexpr int64_t kPanelWidth = kPanelVecs * kLanes;
-// A tile of A with kMaxBlockK columns: 22 kB of the first-level cache on AVX-512. The
+// A tile of A with kMaxBlockK columns: 29 kB of the first-level cache on AVX-512. The
 // distance of its rows is an odd number of cache lines.
-constexpr int64_t kMaxBlockK = 384;
+constexpr int64_t kMaxBlockK = 512;
 constexpr int64_t kTileStride = kMaxBlockK + 16;
 constexpr int64_t kTileFloats = kMaxRows * kTileStride;
 // What of B may stay in the second-level cache, of which there is 1 MB or more.
 constexpr int64_t kResidentFloats = 160 * 1024;
-// A block of A: about 550 kB.
+// A block of A: about 700 kB.
 constexpr int64_t kBlockTiles = 336 / kMaxRows;
 
 struct Float32Cell {
@@ -53,6 +53,8 @@ struct Float32Cell {
 struct MicroArgs {
   const float* a;  // row 0; the other rows a_stride apart
   int64_t a_stride;
+  int64_t runs;  // parts of A's rows, of k adjacent columns each, run_stride apart
+  int64_t run_stride;
   const float* b;  // the panel; the next one panel_stride further
   int64_t panel_stride;
   const float* prefetch;  // a cache line from here on is fetched for each k
@@ -76,7 +78,6 @@ void GemmMicro(const MicroArgs& args) {
                          : kSums * 2 >= 8                                ? 2
                                                                          : 4;
   const int64_t a_stride = kTile ? kTileStride : args.a_stride;
-  const float* a = args.a;
   const float* b = args.b;
   const float* prefetch = args.prefetch;
 
@@ -101,6 +102,7 @@ void GemmMicro(const MicroArgs& args) {
       for (int v = 0; v < kVecs; ++v) sum[s][r][v] = Zero();
     }
   }
+  const float* a;
   const auto step = [&](int s) SAVEDMODEL_LAMBDA {
     Vec bv[kVecs];
 #pragma GCC unroll 8
@@ -117,15 +119,21 @@ void GemmMicro(const MicroArgs& args) {
     a += 1;
     b += kVecs == 1 ? kLanes : kPanelWidth;
   };
-  int64_t k = args.k;
-  for (; k >= kSplit; k -= kSplit) {
-    __builtin_prefetch(prefetch, 0, 2);
-    prefetch += 16;
+  const int64_t runs = kTile ? 1 : args.runs;
+  for (int64_t run = 0; run < runs; ++run) {
+    a = args.a + run * args.run_stride;
+    int64_t k = args.k;
+    for (; k >= kSplit; k -= kSplit) {
+      __builtin_prefetch(prefetch, 0, 2);
+      prefetch += 16;
 #pragma GCC unroll 4
-    for (int s = 0; s < kSplit; ++s) step(s);
+      for (int s = 0; s < kSplit; ++s) step(s);
+    }
+    if (kSplit > 1) {
+      for (; k > 0; --k) step(0);
+    }
   }
   if (kSplit > 1) {
-    for (; k > 0; --k) step(0);
 #pragma GCC unroll 4
     for (int s = 1; s < kSplit; ++s) {
 #pragma GCC unroll 16
@@ -294,6 +302,14 @@ void GatherInside(const ConvInput& conv, int64_t image, int64_t y, int64_t x,
   }
 }
 
+// Output columns whose window lies inside the image's width.
+Range InsideColumns(const ConvInput& conv) {
+  const Window& w = conv.window;
+  const int64_t last = conv.shape.width - w.ReachWidth() + w.pad_left;
+  return {DivUp(w.pad_left, w.stride_w),
+          last < 0 ? 0 : Least(conv.out_w, last / w.stride_w + 1)};
+}
+
 // A tile of A in `to`, rows kTileStride apart, in floats.
 void GatherFloats(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, int64_t k,
                   float* to) {
@@ -304,21 +320,13 @@ void GatherFloats(const GemmArgs& args, int64_t row, int64_t rows, int64_t k0, i
     return;
   }
   const ConvInput& conv = *args.conv;
-  const Window& w = conv.window;
-  // Output columns whose window lies inside the image's width.
-  const int64_t reach = (w.kernel_w - 1) * w.dilation_w;
-  const int64_t inside_begin = DivUp(w.pad_left, w.stride_w);
-  const int64_t inside_end =
-      conv.shape.width - 1 - reach + w.pad_left < 0
-          ? 0
-          : Least(conv.out_w,
-                  (conv.shape.width - 1 - reach + w.pad_left) / w.stride_w + 1);
+  const Range columns = InsideColumns(conv);
   int64_t x = row % conv.out_w;
   int64_t y = row / conv.out_w % conv.out_h;
   int64_t image = row / conv.out_w / conv.out_h;
   for (int64_t r = 0; r < rows;) {
-    const int64_t inside = Least(rows - r, inside_end - x);
-    if (w.dilation_w == 1 && x >= inside_begin && inside > 1) {
+    const int64_t inside = Least(rows - r, columns.end - x);
+    if (conv.window.dilation_w == 1 && x >= columns.begin && inside > 1) {
       GatherInside(conv, image, y, x, inside, k0, k, to + r * kTileStride);
       r += inside;
       x += inside;
@@ -364,29 +372,48 @@ struct Tiles {
   int64_t begin, rows, count;
 };
 
+// Rows of A where they lie.
+struct RowsInPlace {
+  const float* a;
+  int64_t stride;
+  int64_t runs, run_columns, run_stride;  // as in MicroArgs
+};
+
+// Those of a matrix; of a convolution, neighbours in an output row whose windows lie
+// inside the image. False for others.
+bool FindInPlace(const GemmArgs& args, Range tile, Range ks, RowsInPlace* rows) {
+  if (!args.conv) {
+    *rows = {args.a + tile.begin * args.lda + ks.begin, args.lda, 1, ks.end - ks.begin,
+             0};
+    return true;
+  }
+  const ConvInput& conv = *args.conv;
+  const Window& w = conv.window;
+  const int64_t x = tile.begin % conv.out_w, y = tile.begin / conv.out_w % conv.out_h;
+  const int64_t image = tile.begin / conv.out_w / conv.out_h;
+  const Range columns = InsideColumns(conv);
+  const int64_t in_y = y * w.stride_h - w.pad_top, in_x = x * w.stride_w - w.pad_left;
+  if (w.dilation_w != 1 || ks.end - ks.begin != args.k || x < columns.begin ||
+      x + tile.end - tile.begin > columns.end || in_y < 0 ||
+      in_y + w.ReachHeight() > conv.shape.height) {
+    return false;
+  }
+  const int64_t channels = conv.shape.channels, line = conv.shape.width * channels;
+  *rows = {conv.in + (image * conv.shape.height + in_y) * line + in_x * channels,
+           w.stride_w * channels, w.kernel_h, w.kernel_w * channels, w.dilation_h * line};
+  return true;
+}
+
 // One tile times some panels, of one block of k.
 template <typename Cell>
 class PanelRow {
  public:
-  // a: the tile; null: rows of args.a.
+  // Of the rows' copy.
   PanelRow(const GemmArgs& args, Range rows, Range ks, const float* tile)
-      : args_(args),
-        rows_(rows),
-        ks_(ks),
-        first_(ks.begin == 0),
-        last_(ks.end == args.k) {
-    const int64_t count = rows.end - rows.begin;
-    functions_ = MicroFunctionsFor<Cell>(count, tile != nullptr);
-    group_ = PanelsAtOnce(int(count));
-    micro_.a = tile ? tile : args.a + rows.begin * args.lda + ks.begin;
-    micro_.a_stride = tile ? kTileStride : args.lda;
-    micro_.panel_stride = kPanelWidth * DivUp(args.k, Cell::kColumns);
-    micro_.k = DivUp(ks.end - ks.begin, Cell::kColumns);
-    micro_.ldc = args.ldc;
-    const bool clamp_now = last_ && IsClamp(args.epilogue.activation);
-    micro_.clamp = ClampOf(clamp_now ? args.epilogue.activation : Activation());
-    activate_ = last_ && !IsClamp(args.epilogue.activation);
-  }
+      : PanelRow(args, rows, ks, true,
+                 {tile, kTileStride, 1, DivUp(ks.end - ks.begin, Cell::kColumns), 0}) {}
+  PanelRow(const GemmArgs& args, Range rows, Range ks, const RowsInPlace& in_place)
+      : PanelRow(args, rows, ks, false, in_place) {}
 
   void Run(Range panels) {
     int64_t p = panels.begin;
@@ -412,6 +439,27 @@ class PanelRow {
   }
 
  private:
+  PanelRow(const GemmArgs& args, Range rows, Range ks, bool tile, const RowsInPlace& a)
+      : args_(args),
+        rows_(rows),
+        ks_(ks),
+        first_(ks.begin == 0),
+        last_(ks.end == args.k) {
+    const int64_t count = rows.end - rows.begin;
+    functions_ = MicroFunctionsFor<Cell>(count, tile);
+    group_ = PanelsAtOnce(int(count));
+    micro_.a = a.a;
+    micro_.a_stride = a.stride;
+    micro_.runs = a.runs;
+    micro_.run_stride = a.run_stride;
+    micro_.k = a.run_columns;
+    micro_.panel_stride = kPanelWidth * DivUp(args.k, Cell::kColumns);
+    micro_.ldc = args.ldc;
+    const bool clamp_now = last_ && IsClamp(args.epilogue.activation);
+    micro_.clamp = ClampOf(clamp_now ? args.epilogue.activation : Activation());
+    activate_ = last_ && !IsClamp(args.epilogue.activation);
+  }
+
   void Run(MicroFunction function, int64_t p, int64_t columns, const float* prefetch) {
     const int64_t column = p * kPanelWidth;
     const int64_t at = rows_.begin * args_.ldc + column;
@@ -515,17 +563,20 @@ void Gemm(const GemmArgs& args, Range rows, Range panels, float* scratch) {
   const KBlocks blocks(args.k);
   if (StaysInCache<Cell>(args, tiles, panels)) {
     // Copying rows pays when several panels read them.
-    const bool in_place = Cell::kInPlace && !args.conv &&
-                          (panels.end - panels.begin <= 2 || tiles.rows <= 4);
+    const bool try_in_place =
+        Cell::kInPlace && (panels.end - panels.begin <= 2 || tiles.rows <= 4);
     for (int64_t t = 0; t < tiles.count; ++t) {
       const Range tile = tiles[t];
       for (int64_t i = 0; i < blocks.count; ++i) {
         const Range ks = blocks[i];
-        if (!in_place) {
+        RowsInPlace in_place;
+        if (try_in_place && FindInPlace(args, tile, ks, &in_place)) {
+          PanelRow<Cell>(args, tile, ks, in_place).Run(panels);
+        } else {
           GatherTile<Cell>(args, tile.begin, tile.end - tile.begin, ks.begin,
                            ks.end - ks.begin, scratch);
+          PanelRow<Cell>(args, tile, ks, scratch).Run(panels);
         }
-        PanelRow<Cell>(args, tile, ks, in_place ? nullptr : scratch).Run(panels);
       }
     }
     return;
