@@ -1,9 +1,12 @@
 #include "kernels/kernels.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -122,12 +125,57 @@ int64_t PackedCells(int64_t k, int64_t n, Precision precision) {
   return PackedFloats(precision == Precision::kBfloat16 ? DivUp(k, 2) : k, n);
 }
 
-FloatArray Pack(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
-                const float* column_scale, Precision precision) {
-  FloatArray floats = AllocateFloats(PackedFloats(k, n));
+// Weights of at least this size lie in huge pages, behind each other.
+constexpr int64_t kHugeWeightBytes = 512 * 1024;
+constexpr int64_t kPageBytes = 4096, kHugePageBytes = 2 * 1024 * 1024;
+// What is set aside for them; only pages that are written take memory.
+constexpr int64_t kWeightBlockBytes = 16 * kHugePageBytes;
+
+void* AllocateBytes(int64_t alignment, int64_t bytes) {
+  void* p = std::aligned_alloc(size_t(alignment), size_t(RoundUp(bytes, alignment)));
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+// A call reads all weights of a model once. In small pages each 4 kB of them cost a look
+// at the page tables, and end what the processor fetches ahead.
+WeightArray AllocateWeights(int64_t count) {
+  const int64_t bytes = RoundUp(count * int64_t(sizeof(float)), 64);
+  if (bytes < kHugeWeightBytes) return AllocateFloats(count);
+  // The block that was begun last lives as long as weights in it.
+  static std::mutex mutex;
+  static std::weak_ptr<float[]> last_block;
+  static int64_t size = 0, used = 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  WeightArray block = last_block.lock();
+  if (!block || used + bytes > size) {
+    size = std::max(kWeightBlockBytes, RoundUp(bytes, kHugePageBytes));
+    used = 0;
+    block = FloatArray(static_cast<float*>(AllocateBytes(kHugePageBytes, size)));
+    madvise(block.get(), size_t(size), MADV_HUGEPAGE);  // where the system has them
+    last_block = block;
+  }
+  float* weights = block.get() + used / int64_t(sizeof(float));
+  used += bytes;
+  // The block stays for other weights; these give the pages that are theirs alone back.
+  return {weights, [block, bytes](float* released) {
+            const int64_t offset = (released - block.get()) * int64_t(sizeof(float));
+            const int64_t begin = RoundUp(offset, kPageBytes);
+            const int64_t end = (offset + bytes) / kPageBytes * kPageBytes;
+            if (begin < end)
+              madvise(block.get() + begin / int64_t(sizeof(float)), size_t(end - begin),
+                      MADV_DONTNEED);
+          }};
+}
+
+WeightArray Pack(const float* b, int64_t k, int64_t n, int64_t ldb, bool transposed,
+                 const float* column_scale, Precision precision) {
+  const bool rounded = precision == Precision::kBfloat16;
+  WeightArray floats =
+      rounded ? AllocateFloats(PackedFloats(k, n)) : AllocateWeights(PackedFloats(k, n));
   TableFor(n).pack(b, k, n, ldb, transposed, 1.0f, column_scale, floats.get());
-  if (precision == Precision::kFloat32) return floats;
-  FloatArray cells = AllocateFloats(PackedCells(k, n, precision));
+  if (!rounded) return floats;
+  WeightArray cells = AllocateWeights(PackedCells(k, n, precision));
   kAvx512Bfloat16.pack(floats.get(), k, n, cells.get());
   return cells;
 }
@@ -220,9 +268,8 @@ const Parallel& Serial() {
 void FreeFloats::operator()(float* p) const { std::free(p); }
 
 FloatArray AllocateFloats(int64_t count) {
-  void* p = std::aligned_alloc(64, size_t(RoundUp(std::max<int64_t>(count, 1) * 4, 64)));
-  if (!p) throw std::bad_alloc();
-  return FloatArray(static_cast<float*>(p));
+  const int64_t bytes = std::max<int64_t>(count, 1) * int64_t(sizeof(float));
+  return FloatArray(static_cast<float*>(AllocateBytes(64, bytes)));
 }
 
 PackedMatrix::PackedMatrix(const float* b, int64_t k, int64_t n, int64_t ldb,
@@ -292,7 +339,7 @@ PackedConv2D::PackedConv2D(const float* filter, int64_t kernel_h, int64_t kernel
       in_channels_(in_channels),
       out_channels_(out_channels) {
   if (method == ConvMethod::kWinograd) {
-    data_ = AllocateFloats(bytes() / int64_t(sizeof(float)));
+    data_ = AllocateWeights(bytes() / int64_t(sizeof(float)));
     TableFor(out_channels)
         .pack_winograd(filter, in_channels, out_channels, channel_scale, data_.get(),
                        PackedFloats(in_channels, out_channels));

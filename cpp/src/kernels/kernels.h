@@ -110,6 +110,9 @@ struct FreeFloats {
 using FloatArray = std::unique_ptr<float[], FreeFloats>;
 FloatArray AllocateFloats(int64_t count);
 
+// Packed weights. Copies of what holds them share them.
+using WeightArray = std::shared_ptr<float[]>;
+
 // What the factors of a product are rounded to; sums are float32. A request: where
 // bfloat16, of which half as many bits are read and twice as many multiplied at once, is
 // not at hand or would gain nothing, float32 stays.
@@ -135,7 +138,7 @@ class PackedMatrix {
  private:
   int64_t k_, n_;
   Precision precision_;
-  FloatArray data_;
+  WeightArray data_;
 };
 
 // out = epilogue(a . b), a: [m, k] with rows lda apart, out: [m, n] with rows ldc apart.
@@ -224,7 +227,7 @@ class PackedConv2D {
   int64_t wide_pixels_ = 1;
   // One packed matrix, [kernel_h * kernel_w * in_channels, out_channels]; or for each
   // element of Winograd's transform one, [in_channels, out_channels].
-  FloatArray data_;
+  WeightArray data_;
   // A filter with few outputs would leave lanes of the registers idle. This one, as many
   // columns wider, gives the outputs of wide_pixels_ neighbours in a row at once.
   FloatArray wide_data_;
