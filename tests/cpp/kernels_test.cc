@@ -599,6 +599,57 @@ TEST_P(Kernels, SameBitsOnAnyThreads) {
   }
 }
 
+// Where windows lie inside the image, its rows are read in place; at its edges they are
+// copied.
+TEST_P(Kernels, Conv2DOfFewChannels) {
+  ThreadPool pool(3);
+  const Team team(&pool);
+  for (int i = 0; i < 60; ++i) {
+    Window w;
+    w.kernel_h = Draw(1, 7), w.kernel_w = Draw(1, 7);
+    w.stride_h = Draw(1, 3), w.stride_w = Draw(1, 3);
+    w.dilation_h = Draw(1, 2);
+    w.pad_top = Draw(0, 2), w.pad_left = Draw(0, 2);
+    w.pad_bottom = Draw(0, 2), w.pad_right = Draw(0, 2);
+    const ImageShape s = {Draw(1, 2), Draw(15, 40), Draw(15, 70), Draw(1, 6)};
+    const int64_t channels = Draw(9, 64);
+    const Floats in = Random(s.batch * s.height * s.width * s.channels);
+    const Floats filter = Random(w.kernel_h * w.kernel_w * s.channels * channels);
+    const PackedConv2D packed(filter.data(), w.kernel_h, w.kernel_w, s.channels,
+                              channels);
+    const Doubles expected = ReferenceConv(in, s, filter, w, channels);
+    Floats serial(expected.size()), parallel(expected.size());
+    Conv2D(in.data(), s, packed, w, {}, serial.data(), Serial());
+    ExpectClose(serial, expected, Show({s.height, s.width, s.channels, channels}));
+    Conv2D(in.data(), s, packed, w, {}, parallel.data(), team);
+    EXPECT_EQ(serial, parallel);
+  }
+}
+
+// Large weights share memory. Those that go give back what is theirs alone.
+TEST_P(Kernels, WeightsComeAndGo) {
+  constexpr int64_t k = 600, n = 490;
+  const Floats a = Random(k);
+  std::vector<std::pair<Floats, std::unique_ptr<PackedMatrix>>> matrices;
+  for (int round = 0; round < 50; ++round) {
+    Floats b = Random(k * n);
+    auto packed = std::make_unique<PackedMatrix>(b.data(), k, n, n);
+    matrices.emplace_back(std::move(b), std::move(packed));
+    // Others stay what they are.
+    if (matrices.size() > 20) matrices.erase(matrices.begin() + Draw(0, 19));
+  }
+  for (const auto& [b, packed] : matrices) {
+    Doubles expected(n);
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j)
+        expected[size_t(j)] += double(a[size_t(i)]) * double(b[size_t(i * n + j)]);
+    }
+    Floats out(n);
+    MatMul(a.data(), 1, k, *packed, {}, out.data(), n, Serial());
+    ExpectClose(out, expected, Show({k, n}));
+  }
+}
+
 // Teams that come and go, several at once, with rounds of few and of many tasks.
 TEST(Team, RunsEachTaskOnce) {
   ThreadPool pool(4);

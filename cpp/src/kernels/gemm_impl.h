@@ -562,9 +562,10 @@ void Gemm(const GemmArgs& args, Range rows, Range panels, float* scratch) {
   const Tiles tiles(rows);
   const KBlocks blocks(args.k);
   if (StaysInCache<Cell>(args, tiles, panels)) {
-    // Copying rows pays when several panels read them.
+    // Copying rows pays when several panels read them. Not by how many are computed here:
+    // a convolution's sums are made in another order in place.
     const bool try_in_place =
-        Cell::kInPlace && (panels.end - panels.begin <= 2 || tiles.rows <= 4);
+        Cell::kInPlace && (args.n <= 2 * kPanelWidth || tiles.rows <= 4);
     for (int64_t t = 0; t < tiles.count; ++t) {
       const Range tile = tiles[t];
       for (int64_t i = 0; i < blocks.count; ++i) {
