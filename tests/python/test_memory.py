@@ -168,6 +168,19 @@ def test_memory_does_not_grow_over_loads() -> None:
     assert_memory_stays(use, rounds=30, warm_up=10, most=8_000_000)
 
 
+def test_outputs_stay_as_they_are_while_calls_go_on(load: Load) -> None:
+    """Later calls reuse the memory between kernels, never that of an output."""
+    signature = load("residual_blocks", optimize="default").signatures["serving_default"]
+    held = []
+    for size in (64, 32, 64, 16, 48, 64):
+        x = np.random.default_rng(size).normal(size=(2, size, size, 3)).astype(np.float32)
+        outputs = signature(x)
+        held.append((outputs, {name: array.copy() for name, array in outputs.items()}))
+    for outputs, copies in held:
+        for name, array in outputs.items():
+            np.testing.assert_array_equal(array, copies[name])
+
+
 def test_a_model_that_is_dropped_frees_its_memory(models: Any) -> None:
     """Without close(): nothing holds a model in a cycle."""
     arrays: list[npt.NDArray[Any]] = []

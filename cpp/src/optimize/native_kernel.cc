@@ -1,6 +1,10 @@
 #include "optimize/native_kernel.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "tensorflow/core/common_runtime/device.h"
+#include "tensorflow/core/common_runtime/dma_helper.h"
 #include "tensorflow/core/framework/allocation_description.pb.h"
 #include "tensorflow/core/framework/device_base.h"
 
@@ -49,7 +53,46 @@ float* DataOf(const tf::Tensor& tensor) {
   return tensor.NumElements() == 0 ? &nothing : static_cast<float*>(tensor.data());
 }
 
+tf::Tensor Allocate(const tf::TensorShape& shape, tf::Allocator* allocator) {
+  tf::AllocationAttributes attributes;
+  attributes.retry_on_failure = false;
+  return tf::Tensor(allocator, tf::DT_FLOAT, shape, attributes);
+}
+
+// What a frame may hold between its runs: more than a net for images needs for one of
+// them.
+constexpr std::size_t kMostSpareBytes = 16 << 20;
+
+std::size_t Capacity(const tf::Tensor& tensor) {
+  return tf::DMAHelper::buffer(&tensor)->size();
+}
+
 }  // namespace
+
+tf::Tensor SpareMemory::Take(const tf::TensorShape& shape, tf::Allocator* allocator) {
+  const auto bytes = static_cast<std::size_t>(shape.num_elements()) * sizeof(float);
+  const auto found =
+      std::find_if(tensors_.rbegin(), tensors_.rend(),
+                   [=](const tf::Tensor& tensor) { return Capacity(tensor) >= bytes; });
+  if (found == tensors_.rend()) return Allocate(shape, allocator);
+  bytes_ -= Capacity(*found);
+  tf::Tensor taken(tf::DT_FLOAT, shape, tf::DMAHelper::buffer(&*found));
+  tensors_.erase(std::next(found).base());
+  return taken;
+}
+
+void SpareMemory::GiveBack(tf::Tensor tensor) {
+  tf::TensorBuffer* buffer = tf::DMAHelper::buffer(&tensor);
+  if (buffer == nullptr || buffer->root_buffer() != buffer || !buffer->RefCountIsOne() ||
+      buffer->size() > kMostSpareBytes) {
+    return;
+  }
+  bytes_ += buffer->size();
+  tensors_.push_back(std::move(tensor));
+  std::size_t old = 0;
+  for (; bytes_ > kMostSpareBytes; ++old) bytes_ -= Capacity(tensors_[old]);
+  tensors_.erase(tensors_.begin(), tensors_.begin() + static_cast<std::ptrdiff_t>(old));
+}
 
 const float* NativeContext::data(int index) const {
   return static_cast<const float*>(inputs_[index]->data());
@@ -63,9 +106,8 @@ float* NativeContext::Output(int index, const tf::TensorShape& shape) {
   if (bytes != 0 && bytes <= SmallBuffer::kMostBytes) {
     output = tf::Tensor(tf::DT_FLOAT, shape, SmallBuffer::Make(bytes));
   } else {
-    tf::AllocationAttributes attributes;
-    attributes.retry_on_failure = false;
-    output = tf::Tensor(allocator_, tf::DT_FLOAT, shape, attributes);
+    output =
+        spare_ != nullptr ? spare_->Take(shape, allocator_) : Allocate(shape, allocator_);
   }
   return DataOf(output);
 }

@@ -1,8 +1,10 @@
 #ifndef SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
 #define SAVEDMODEL_OPTIMIZE_NATIVE_KERNEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "kernels/kernels.h"
@@ -15,13 +17,32 @@ class Device;
 
 namespace savedmodel {
 
+// Memory of tensors that nobody reads any more, for the next ones. What was given back
+// last is taken first: it is in the processor's caches.
+class SpareMemory {
+ public:
+  // A tensor whose memory may be larger than it; empty if there is no memory.
+  tensorflow::Tensor Take(const tensorflow::TensorShape& shape,
+                          tensorflow::Allocator* allocator);
+  // Forgets it if somebody else holds its memory.
+  void GiveBack(tensorflow::Tensor tensor);
+
+ private:
+  std::vector<tensorflow::Tensor> tensors_;
+  std::size_t bytes_ = 0;  // of all of them
+};
+
 // What a native kernel is run with.
 class NativeContext {
  public:
   NativeContext(absl::Span<const tensorflow::Tensor* const> inputs,
                 absl::Span<tensorflow::Tensor> outputs, tensorflow::Allocator* allocator,
-                const kernels::Parallel& parallel)
-      : inputs_(inputs), outputs_(outputs), allocator_(allocator), parallel_(parallel) {}
+                SpareMemory* spare, const kernels::Parallel& parallel)
+      : inputs_(inputs),
+        outputs_(outputs),
+        allocator_(allocator),
+        spare_(spare),
+        parallel_(parallel) {}
 
   const tensorflow::Tensor& input(int index) const { return *inputs_[index]; }
   const float* data(int index) const;
@@ -29,7 +50,7 @@ class NativeContext {
   int num_outputs() const { return static_cast<int>(outputs_.size()); }
 
   // `outputs`: empty, or memory that a result is wanted in, or that an earlier run has
-  // left.
+  // left. `spare`: null, or where outputs that only other native kernels read may lie.
   //
   // Makes an output; null if there is no memory for it.
   float* Output(int index, const tensorflow::TensorShape& shape);
@@ -48,6 +69,7 @@ class NativeContext {
   absl::Span<const tensorflow::Tensor* const> inputs_;
   absl::Span<tensorflow::Tensor> outputs_;
   tensorflow::Allocator* allocator_;
+  SpareMemory* spare_;
   const kernels::Parallel& parallel_;
 };
 

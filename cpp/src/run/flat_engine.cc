@@ -130,8 +130,7 @@ bool IsSteady(const std::string& op) {
   return ops->count(op) != 0;
 }
 
-// Tensors between kernels that are no larger stay with the frame. Allocating larger ones
-// costs little beside computing them.
+// Tensors between native kernels that are no larger have their own memory in a frame.
 constexpr std::size_t kMostKeptBytes = 4096;
 
 bool Overlap(const tf::Tensor& a, const tf::Tensor& b) {
@@ -260,6 +259,7 @@ void FlatEngine::PlanSlots(const FlatGraph& graph) {
   }
   attributes_.resize(most);
   for (Step& step : steps_) {
+    int kept = 0;
     for (int i = 0; i < step.num_outputs; ++i) {
       const int slot = step.first_output + i;
       const auto& [last, count, all_native] = readers[slot];
@@ -277,10 +277,12 @@ void FlatEngine::PlanSlots(const FlatGraph& graph) {
       const bool keep =
           step.native != nullptr && !step.native->SharesInputs() && all_native;
       (keep ? last->kept : last->emptied).push_back(slot);
+      kept += keep ? 1 : 0;
       // Read twice by its last reader, it must not be taken over either.
       if (pinned && std::count(last->inputs.begin(), last->inputs.end(), slot) == 1)
         last->unpinned.push_back(slot);
     }
+    step.internal = kept == step.num_outputs;
   }
 }
 
@@ -386,7 +388,7 @@ bool FlatEngine::RunStep(const Step& step, const kernels::Parallel& parallel,
         absl::MakeConstSpan(frame->native_inputs.data() + step.first_input,
                             step.inputs.size()),
         absl::MakeSpan(&slots[step.first_output], step.num_outputs), allocator_,
-        parallel);
+        step.internal ? &frame->spare : nullptr, parallel);
     if (!step.native->Run(&context)) return false;
   } else {
     *status = options.into == nullptr || step.fetched.empty()
@@ -400,7 +402,8 @@ bool FlatEngine::RunStep(const Step& step, const kernels::Parallel& parallel,
     frame->pins[slot] = tf::Tensor();
   }
   for (const int slot : step.kept) {
-    if (slots[slot].TotalBytes() > kMostKeptBytes) slots[slot] = tf::Tensor();
+    if (slots[slot].TotalBytes() > kMostKeptBytes)
+      frame->spare.GiveBack(std::exchange(slots[slot], tf::Tensor()));
   }
   return true;
 }

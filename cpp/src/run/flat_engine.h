@@ -42,7 +42,7 @@ class FlatEngine {
   FlatEngine(const FlatGraph& graph, const KernelHost& host);
 
   // What one run holds. One run after another may use it, which saves making it, and
-  // memory for small tensors between kernels. Must go before the engine.
+  // memory for tensors between kernels. Must go before the engine.
   struct Frame {
     std::vector<tensorflow::Tensor> slots;
     // A second reference to what several kernels read, so that none of TensorFlow's but
@@ -53,6 +53,7 @@ class FlatEngine {
     std::vector<const tensorflow::Tensor*> native_inputs;
     std::vector<tensorflow::TensorValue> inputs;
     tensorflow::OpKernelContext::Params params;
+    SpareMemory spare;
   };
   std::unique_ptr<Frame> MakeFrame() const;
 
@@ -87,7 +88,8 @@ class FlatEngine {
     std::vector<int> unpinned;                 // before it: slots that it may take over
     std::vector<int> pinned;                   // after it: of its outputs
     std::vector<int> emptied;                  // after it: slots that no later step reads
-    std::vector<int> kept;  // the same, whose memory the next run may write again
+    std::vector<int> kept;  // the same, whose memory others may write again
+    bool internal = false;  // all its outputs are in some step's `kept`
   };
   struct Fetch {
     int slot;
