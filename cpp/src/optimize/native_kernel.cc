@@ -106,8 +106,9 @@ float* NativeContext::Output(int index, const tf::TensorShape& shape) {
   if (bytes != 0 && bytes <= SmallBuffer::kMostBytes) {
     output = tf::Tensor(tf::DT_FLOAT, shape, SmallBuffer::Make(bytes));
   } else {
-    output =
-        spare_ != nullptr ? spare_->Take(shape, allocator_) : Allocate(shape, allocator_);
+    // What has no elements would keep memory from others.
+    output = spare_ != nullptr && bytes != 0 ? spare_->Take(shape, allocator_)
+                                             : Allocate(shape, allocator_);
   }
   return DataOf(output);
 }
